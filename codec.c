@@ -1,0 +1,1034 @@
+/* SPDX-License-Identifier: ISC */
+#include <stdlib.h>
+#include <string.h>
+
+#include "codec.h"
+
+#define VERSION 131
+#define ATOM_CHARS_MAX 255
+#define GROWTH_MIN 64 /* the first allocation of a writer */
+#define SLOW __attribute__((noinline, cold))
+
+enum tag {
+	NEW_FLOAT = 70,
+	SMALL_INTEGER = 97,
+	INTEGER = 98,
+	ATOM = 100,
+	SMALL_TUPLE = 104,
+	LARGE_TUPLE = 105,
+	NIL = 106,
+	STRING = 107,
+	LIST = 108,
+	BINARY = 109,
+	SMALL_BIG = 110,
+	SMALL_ATOM = 115,
+	MAP = 116,
+	ATOM_UTF8 = 118,
+	SMALL_ATOM_UTF8 = 119
+};
+
+/*
+ * How a tag's bytes are laid out: `width` bytes of a number n; then n terms
+ * `kids` times over, or, with kids 0, `fixed` bytes and n bytes.
+ */
+struct form {
+	uint8_t type;
+	uint8_t width;
+	uint8_t fixed;
+	uint8_t kids;
+};
+
+static const struct form forms[UINT8_MAX + 1] = {
+    [NEW_FLOAT] = {ETF_FLOAT, 0, 8, 0},
+    [SMALL_INTEGER] = {ETF_INTEGER, 0, 1, 0},
+    [INTEGER] = {ETF_INTEGER, 0, 4, 0},
+    [ATOM] = {ETF_ATOM, 2, 0, 0},
+    [SMALL_TUPLE] = {ETF_TUPLE, 1, 0, 1},
+    [LARGE_TUPLE] = {ETF_TUPLE, 4, 0, 1},
+    [NIL] = {ETF_LIST, 0, 0, 0},
+    [STRING] = {ETF_LIST, 2, 0, 0},
+    [LIST] = {ETF_LIST, 4, 0, 1},
+    [BINARY] = {ETF_BINARY, 4, 0, 0},
+    [SMALL_BIG] = {ETF_INTEGER, 1, 1, 0},
+    [SMALL_ATOM] = {ETF_ATOM, 1, 0, 0},
+    [MAP] = {ETF_MAP, 4, 0, 2},
+    [ATOM_UTF8] = {ETF_ATOM, 2, 0, 0},
+    [SMALL_ATOM_UTF8] = {ETF_ATOM, 1, 0, 0},
+};
+
+/* A term's head, read and checked; of a scalar, the whole term. */
+struct term {
+	enum etf_type type;
+	uint8_t tag;
+	bool negative;
+	uint32_t n;      /* elements, pairs, bytes of what `number` is not */
+	uint64_t number; /* an integer's magnitude, a float's bits */
+	uint64_t kids;   /* terms that follow and belong to it */
+	const uint8_t *data; /* a scalar's bytes */
+};
+
+static size_t
+left(const struct etf_reader *r)
+{
+	return (size_t)(r->end - r->pos);
+}
+
+static inline uint32_t
+big_endian(const uint8_t *p, size_t width)
+{
+	if (width == 4)
+		return (uint32_t)p[0] << 24 | (uint32_t)p[1] << 16 |
+		       (uint32_t)p[2] << 8 | p[3];
+	if (width == 2)
+		return (uint32_t)p[0] << 8 | p[1];
+	return width == 1 ? p[0] : 0;
+}
+
+static bool
+is_finite(uint64_t bits)
+{
+	return (bits >> 52 & 0x7ff) != 0x7ff;
+}
+
+/*
+ * An atom is as long as its characters are many: 255 of them have up to 1,020
+ * bytes. Overlong forms, surrogates and what is over U+10FFFF are no UTF-8.
+ */
+static enum etf_error
+check_utf8_atom(const uint8_t *p, size_t size)
+{
+	static const uint32_t least[] = {0, 0x80, 0x800, 0x10000};
+	const uint8_t *end = p + size;
+	size_t chars = 0;
+
+	for (; p < end; chars++) {
+		uint8_t c = *p++;
+		size_t more = c < 0xe0 ? 1 : c < 0xf0 ? 2 : 3;
+		uint32_t code = c & (0x3fu >> more);
+
+		if (c < 0x80)
+			continue;
+		if (c < 0xc0 || c > 0xf4 || more > (size_t)(end - p))
+			return ETF_INVALID;
+		for (size_t i = 0; i < more; i++, p++) {
+			if ((*p & 0xc0) != 0x80)
+				return ETF_INVALID;
+			code = code << 6 | (*p & 0x3f);
+		}
+		if (code < least[more] || code > 0x10ffff ||
+		    code >> 11 == 0xd800 >> 11)
+			return ETF_INVALID;
+	}
+	return chars <= ATOM_CHARS_MAX ? ETF_OK : ETF_RANGE;
+}
+
+/* --- Reader: lifecycle ------------------------------------------------- */
+
+void
+etf_fail(struct etf_reader *r, enum etf_error error)
+{
+	if (r->error == ETF_OK)
+		r->error = error;
+	r->pos = r->end;
+	r->chars = 0;
+}
+
+void
+etf_open(struct etf_reader *r, const void *frame, size_t len)
+{
+	*r = (struct etf_reader){.pos = frame};
+	r->end = len > 0 ? r->pos + len : r->pos;
+	if (len == 0)
+		etf_fail(r, ETF_TRUNCATED);
+	else if (*r->pos++ != VERSION)
+		etf_fail(r, ETF_INVALID);
+}
+
+bool
+etf_done(struct etf_reader *r)
+{
+	if (r->pos != r->end || r->chars > 0)
+		etf_fail(r, ETF_TRAILING);
+	return r->error == ETF_OK;
+}
+
+/* --- Reader: one term -------------------------------------------------- */
+
+/*
+ * The number in a SMALL_BIG's bytes, if it has 64 bits: then no bytes are left
+ * in `n`. As OTP reads it, any sign byte but 0 is a minus, and -0 is 0.
+ */
+static void
+decode_big(struct term *t)
+{
+	t->negative = *t->data++ != 0;
+	while (t->n > 0 && t->data[t->n - 1] == 0)
+		t->n--;
+	if (t->n > 8)
+		return;
+	for (; t->n > 0; t->n--)
+		t->number = t->number << 8 | t->data[t->n - 1];
+	t->negative = t->negative && t->number > 0;
+}
+
+static enum etf_error
+decode_scalar(struct term *t)
+{
+	switch (t->tag) {
+	case SMALL_INTEGER:
+		t->number = t->data[0];
+		break;
+	case INTEGER:
+		t->number = big_endian(t->data, 4);
+		t->negative = t->number >> 31;
+		if (t->negative)
+			t->number = (UINT64_C(1) << 32) - t->number;
+		break;
+	case SMALL_BIG:
+		decode_big(t);
+		break;
+	case NEW_FLOAT:
+		t->number = (uint64_t)big_endian(t->data, 4) << 32;
+		t->number |= big_endian(t->data + 4, 4);
+		return is_finite(t->number) ? ETF_OK : ETF_INVALID;
+	case ATOM:
+		return t->n <= ATOM_CHARS_MAX ? ETF_OK : ETF_RANGE;
+	case ATOM_UTF8:
+	case SMALL_ATOM_UTF8:
+		return check_utf8_atom(t->data, t->n);
+	}
+	return ETF_OK;
+}
+
+static enum etf_error
+decode_term(struct etf_reader *r, struct term *t)
+{
+	const struct form *form;
+	size_t head, room = left(r);
+	uint64_t size;
+
+	if (room == 0)
+		return ETF_TRUNCATED;
+	form = &forms[*r->pos];
+	head = 1u + form->width;
+	if (form->type == ETF_NONE)
+		return ETF_TYPE;
+	if (head > room)
+		return ETF_TRUNCATED;
+	*t = (struct term){.type = form->type, .tag = *r->pos};
+	t->n = big_endian(r->pos + 1, form->width);
+	t->data = r->pos + head;
+	t->kids = (uint64_t)t->n * form->kids + (t->tag == LIST);
+	/* A term is a byte at least: no count is believed without the bytes. */
+	size = form->kids > 0 ? 0 : (uint64_t)t->n + form->fixed;
+	if (size + t->kids > room - head)
+		return ETF_TRUNCATED;
+	r->pos += head + size;
+	return decode_scalar(t);
+}
+
+/* In a STRING that etf_get_list() opened, its bytes and its end are terms. */
+static bool
+get_term(struct etf_reader *r, struct term *t)
+{
+	enum etf_error error = ETF_OK;
+
+	if (r->chars == 0)
+		error = decode_term(r, t);
+	else if (--r->chars == 0)
+		*t = (struct term){.type = ETF_LIST, .tag = NIL};
+	else
+		*t = (struct term){.type = ETF_INTEGER,
+		    .tag = SMALL_INTEGER,
+		    .number = *r->pos++};
+	if (error != ETF_OK)
+		etf_fail(r, error);
+	return error == ETF_OK;
+}
+
+static bool
+expect(struct etf_reader *r, enum etf_type type, struct term *t)
+{
+	if (!get_term(r, t))
+		return false;
+	if (t->type != type)
+		etf_fail(r, ETF_TYPE);
+	return t->type == type;
+}
+
+/*
+ * The fast path: a term of that tag, complete, its n in min..max. Of all else
+ * it is false, and the getter asks expect() what that is.
+ */
+static inline bool
+quick(struct etf_reader *r, enum tag tag, uint32_t min, uint32_t max,
+    struct etf_bytes *b)
+{
+	const struct form *form = &forms[tag];
+	size_t head = 1u + form->width, room = left(r);
+	uint64_t n, kids, size;
+
+	if (room < head || *r->pos != tag || r->chars > 0)
+		return false;
+	n = big_endian(r->pos + 1, form->width);
+	kids = n * form->kids + (tag == LIST);
+	size = form->kids > 0 ? 0 : n + form->fixed;
+	if (n < min || n > max || size + kids > room - head)
+		return false;
+	*b = (struct etf_bytes){r->pos + head, (size_t)n};
+	r->pos += head + size;
+	return true;
+}
+
+/* What was not quick() and is no rarer form: only its n can be out of range. */
+static SLOW struct etf_bytes
+refuse(struct etf_reader *r, enum etf_type type)
+{
+	struct term t;
+
+	if (expect(r, type, &t))
+		etf_fail(r, ETF_RANGE);
+	return (struct etf_bytes){NULL, 0};
+}
+
+/* An atom's length in UTF-8; `dst` holds it only when `size` is not less. */
+static size_t
+copy_atom(const struct term *t, char *dst, size_t size)
+{
+	size_t len = 0;
+
+	if (t->tag == ATOM_UTF8 || t->tag == SMALL_ATOM_UTF8) {
+		if (t->n > 0 && t->n <= size)
+			memcpy(dst, t->data, t->n);
+		return t->n;
+	}
+	for (uint32_t i = 0; i < t->n; i++) {
+		uint8_t c = t->data[i];
+
+		if (c >= 0x80 && len++ < size)
+			dst[len - 1] = (char)(0xc0 | c >> 6);
+		if (len++ < size)
+			dst[len - 1] = (char)(c < 0x80 ? c : 0x80 | (c & 0x3f));
+	}
+	return len;
+}
+
+/* --- Reader: check and skip -------------------------------------------- */
+
+/*
+ * Equal keys are found by a hash of what a key means, not of how it is
+ * encoded, so that equal terms always have equal hashes.
+ *
+ * A nest is a tuple, list or map in a key that is not read to its end yet.
+ */
+struct nest {
+	enum etf_type type;
+	uint64_t todo; /* terms still to come, a list's tail among them */
+	uint64_t hash;
+	uint64_t key; /* in a map, when its value is next */
+};
+
+static uint64_t
+mix(uint64_t hash, uint64_t n)
+{
+	hash = (hash ^ n) * UINT64_C(0x9e3779b97f4a7c15);
+	hash = (hash ^ hash >> 32) * UINT64_C(0xd6e8feb86659fd93);
+	return hash ^ hash >> 29;
+}
+
+/* Of a term that no others belong to. The zeros are equal, as until OTP 26. */
+static uint64_t
+hash_scalar(const struct term *t)
+{
+	char atom[ATOM_CHARS_MAX * 4];
+	bool zero = t->type == ETF_FLOAT && t->number << 1 == 0;
+	uint64_t hash = mix(mix(t->type, t->negative), zero ? 0 : t->number);
+	const uint8_t *p = t->data;
+	size_t n = t->n;
+
+	if (t->type == ETF_ATOM) {
+		n = copy_atom(t, atom, sizeof atom);
+		p = (const uint8_t *)atom;
+	}
+	for (size_t i = 0; i < n; i++)
+		hash = (hash ^ p[i]) * UINT64_C(0x100000001b3);
+	return mix(hash, n);
+}
+
+/* Adds a whole term to the one it is in; true when that is whole now, too. */
+static bool
+hash_add(struct nest *top, uint64_t hash)
+{
+	top->todo--;
+	if (top->type != ETF_MAP)
+		top->hash = mix(top->hash, hash);
+	else if (top->todo % 2 == 1)
+		top->key = hash;
+	else
+		top->hash += mix(top->key, hash); /* in any order */
+	return top->todo == 0;
+}
+
+/*
+ * A list that is another one's tail goes on in that one's place: however a list
+ * was cut into LISTs and STRINGs, it is one. Of a STRING, NIL is still to come.
+ */
+static struct nest *
+nest_enter(struct nest *top, const struct term *t)
+{
+	struct term byte = {.type = ETF_INTEGER};
+
+	if (t->type != ETF_LIST || top->type != ETF_LIST || top->todo != 1) {
+		*++top = (struct nest){.type = t->type};
+		top->hash = mix(t->type, t->type == ETF_LIST ? 0 : t->n);
+	}
+	top->todo = t->tag == STRING ? 1 : t->kids;
+	for (uint32_t i = 0; t->tag == STRING && i < t->n; i++) {
+		byte.number = t->data[i];
+		top->hash = mix(top->hash, hash_scalar(&byte));
+	}
+	return top;
+}
+
+static bool
+visit(struct etf_reader *r, struct term *t, uint32_t *budget)
+{
+	if (*budget == 0) {
+		etf_fail(r, ETF_RANGE);
+		return false;
+	}
+	--*budget;
+	return get_term(r, t);
+}
+
+static uint64_t
+hash_key(struct etf_reader *r, uint32_t *work)
+{
+	struct nest stack[ETF_KEY_DEPTH_MAX + 1] = {{.todo = 1}};
+	struct nest *top = stack, *last = stack + ETF_KEY_DEPTH_MAX;
+	struct term t;
+	uint64_t hash;
+
+	while (stack->todo > 0 && visit(r, &t, work)) {
+		if (t.tag == LIST && t.n == 0)
+			continue; /* its tail is all of it */
+		if (t.n > 0 && (t.kids > 0 || t.tag == STRING)) {
+			if (top == last) {
+				etf_fail(r, ETF_RANGE);
+				break;
+			}
+			top = nest_enter(top, &t);
+			if (t.tag != STRING)
+				continue;
+			t.n = 0;
+		}
+		hash = hash_scalar(&t);
+		while (hash_add(top, hash) && top > stack) {
+			hash = top->hash;
+			top--;
+		}
+	}
+	return stack->hash;
+}
+
+static void
+skip(struct etf_reader *r, uint32_t *budget)
+{
+	struct term t;
+
+	for (uint64_t todo = 1; todo > 0 && visit(r, &t, budget); todo--)
+		todo += t.kids;
+}
+
+/* `r`, a copy, stands before the first of `n` pairs. */
+static enum etf_error
+check_keys(struct etf_reader r, uint32_t n, uint32_t *work)
+{
+	uint64_t hashes[ETF_PAIRS_MAX];
+
+	if (n > ETF_PAIRS_MAX)
+		return ETF_RANGE;
+	for (uint32_t i = 0; i < n; i++) {
+		hashes[i] = hash_key(&r, work);
+		skip(&r, work);
+		if (r.error != ETF_OK)
+			return r.error;
+		for (uint32_t j = 0; j < i; j++)
+			if (hashes[i] == hashes[j])
+				return ETF_INVALID;
+	}
+	return ETF_OK;
+}
+
+void
+etf_skip(struct etf_reader *r)
+{
+	uint32_t terms = ETF_TERMS_MAX, work = ETF_KEY_WORK_MAX;
+	enum etf_error error = ETF_OK;
+	struct term t;
+
+	for (uint64_t todo = 1; todo > 0 && visit(r, &t, &terms); todo--) {
+		todo += t.kids;
+		if (t.tag == MAP && t.n > 1)
+			error = check_keys(*r, t.n, &work);
+		if (error != ETF_OK)
+			etf_fail(r, error);
+	}
+}
+
+bool
+etf_check(const void *frame, size_t len)
+{
+	struct etf_reader r;
+
+	etf_open(&r, frame, len);
+	etf_skip(&r);
+	return etf_done(&r);
+}
+
+/* --- Reader: get ------------------------------------------------------- */
+
+enum etf_type
+etf_peek(const struct etf_reader *r)
+{
+	if (r->chars > 0)
+		return r->chars > 1 ? ETF_INTEGER : ETF_LIST;
+	return r->pos < r->end ? (enum etf_type)forms[*r->pos].type : ETF_NONE;
+}
+
+static SLOW int64_t
+get_int(struct etf_reader *r, int64_t min, int64_t max)
+{
+	struct term t;
+	int64_t n;
+
+	if (!expect(r, ETF_INTEGER, &t))
+		return 0;
+	n = (int64_t)(t.negative ? 0 - t.number : t.number);
+	if (t.n == 0 && (n < 0) == t.negative && n >= min && n <= max)
+		return n;
+	etf_fail(r, ETF_RANGE);
+	return 0;
+}
+
+int64_t
+etf_get_int(struct etf_reader *r, int64_t min, int64_t max)
+{
+	struct etf_bytes b;
+	int64_t n;
+
+	if (quick(r, SMALL_INTEGER, 0, 0, &b))
+		n = *b.data;
+	else if (quick(r, INTEGER, 0, 0, &b))
+		n = (int32_t)big_endian(b.data, 4);
+	else
+		return get_int(r, min, max);
+	if (n >= min && n <= max)
+		return n;
+	etf_fail(r, ETF_RANGE);
+	return 0;
+}
+
+uint64_t
+etf_get_uint(struct etf_reader *r, uint64_t max)
+{
+	struct term t;
+
+	if (max <= INT64_MAX)
+		return (uint64_t)etf_get_int(r, 0, (int64_t)max);
+	if (!expect(r, ETF_INTEGER, &t))
+		return 0;
+	if (t.n == 0 && !t.negative && t.number <= max)
+		return t.number;
+	etf_fail(r, ETF_RANGE);
+	return 0;
+}
+
+double
+etf_get_float(struct etf_reader *r)
+{
+	struct term t;
+	double d = 0;
+
+	if (expect(r, ETF_FLOAT, &t))
+		memcpy(&d, &t.number, sizeof d);
+	return d;
+}
+
+static SLOW size_t
+get_atom(struct etf_reader *r, char *dst, size_t size)
+{
+	struct term t;
+	size_t len = 0;
+
+	if (expect(r, ETF_ATOM, &t)) {
+		len = copy_atom(&t, dst, size);
+		if (len >= size || memchr(dst, '\0', len) != NULL) {
+			etf_fail(r, ETF_RANGE);
+			len = 0;
+		}
+	}
+	if (size > 0)
+		dst[len] = '\0';
+	return len;
+}
+
+/* True when all are ASCII and none is NUL: eight at a time, the last twice. */
+static inline bool
+copy_ascii(char *dst, const uint8_t *src, size_t n)
+{
+	const uint64_t ones = UINT64_C(0x0101010101010101);
+	uint64_t odd = 0, word = 0;
+
+	for (size_t i = 0; n >= 8 && i < n; i += 8) {
+		size_t at = i < n - 8 ? i : n - 8;
+
+		memcpy(&word, src + at, 8);
+		memcpy(dst + at, &word, 8);
+		odd |= word | (word - ones);
+	}
+	for (size_t i = 0; n < 8 && i < n; i++) {
+		odd |= src[i] | (uint8_t)(src[i] - 1);
+		dst[i] = (char)src[i];
+	}
+	return (odd & ones << 7) == 0;
+}
+
+size_t
+etf_get_atom(struct etf_reader *r, char *dst, size_t size)
+{
+	uint32_t max =
+	    size < ATOM_CHARS_MAX ? (uint32_t)size - 1 : ATOM_CHARS_MAX;
+	const uint8_t *start = r->pos;
+	struct etf_bytes b;
+
+	if (size > 0 && (quick(r, SMALL_ATOM_UTF8, 0, max, &b) ||
+			    quick(r, ATOM, 0, max, &b))) {
+		dst[b.len] = '\0';
+		if (copy_ascii(dst, b.data, b.len))
+			return b.len;
+		r->pos = start;
+	}
+	return get_atom(r, dst, size);
+}
+
+bool
+etf_get_bool(struct etf_reader *r)
+{
+	char name[sizeof "false"];
+
+	etf_get_atom(r, name, sizeof name);
+	if (strcmp(name, "true") == 0)
+		return true;
+	if (strcmp(name, "false") != 0)
+		etf_fail(r, ETF_RANGE);
+	return false;
+}
+
+struct etf_bytes
+etf_get_binary(struct etf_reader *r)
+{
+	struct etf_bytes b;
+
+	return quick(r, BINARY, 0, UINT32_MAX, &b) ? b : refuse(r, ETF_BINARY);
+}
+
+static inline uint32_t
+get_tuple(struct etf_reader *r, uint32_t min, uint32_t max)
+{
+	struct etf_bytes b;
+
+	if (!quick(r, SMALL_TUPLE, min, max, &b) &&
+	    !quick(r, LARGE_TUPLE, min, max, &b))
+		b = refuse(r, ETF_TUPLE);
+	return (uint32_t)b.len;
+}
+
+void
+etf_get_tuple(struct etf_reader *r, uint32_t arity)
+{
+	get_tuple(r, arity, arity);
+}
+
+uint32_t
+etf_get_tuple_any(struct etf_reader *r, uint32_t max)
+{
+	return get_tuple(r, 0, max);
+}
+
+uint32_t
+etf_get_map(struct etf_reader *r, uint32_t max)
+{
+	struct etf_bytes b;
+
+	if (!quick(r, MAP, 0, max, &b))
+		b = refuse(r, ETF_MAP);
+	return (uint32_t)b.len;
+}
+
+static bool
+at_nil(const struct etf_reader *r)
+{
+	if (r->chars > 0)
+		return r->chars == 1;
+	return r->pos < r->end && *r->pos == NIL;
+}
+
+uint32_t
+etf_get_list(struct etf_reader *r, uint32_t max)
+{
+	struct etf_bytes b;
+
+	if (quick(r, LIST, 0, max, &b))
+		return (uint32_t)b.len;
+	if (at_nil(r))
+		return 0;
+	if (quick(r, STRING, 0, max, &b)) {
+		r->pos = b.data;
+		r->chars = (uint32_t)b.len + 1;
+	} else {
+		b = refuse(r, ETF_LIST);
+	}
+	return (uint32_t)b.len;
+}
+
+void
+etf_get_nil(struct etf_reader *r)
+{
+	if (!at_nil(r))
+		etf_fail(r, left(r) > 0 ? ETF_TYPE : ETF_TRUNCATED);
+	else if (r->chars > 0)
+		r->chars = 0;
+	else
+		r->pos++;
+}
+
+/* --- Reader: iodata ---------------------------------------------------- */
+
+/* Appends what is no LIST. An integer is a byte only as a list's element. */
+static enum etf_error
+flatten_term(const struct term *t, bool element, struct etf_writer *out)
+{
+	uint8_t byte = (uint8_t)t->number;
+
+	if (t->type == ETF_BINARY || t->type == ETF_LIST)
+		etf_put_raw(out, t->data, t->n);
+	else if (t->type == ETF_INTEGER && element && t->n == 0 &&
+		 !t->negative && t->number == byte)
+		etf_put_raw(out, &byte, 1);
+	else
+		return ETF_TYPE;
+	return ETF_OK;
+}
+
+/*
+ * `todo` elements are still to come before the innermost list's tail; `stack`
+ * has the same of the lists around it. A tail that is a list takes the place of
+ * the list that it ends, and the term as a whole is like a tail.
+ */
+static void
+flatten(struct etf_reader *r, struct etf_writer *out, struct etf_writer *stack)
+{
+	enum etf_error error = ETF_OK;
+	uint32_t todo = 0;
+	struct term t;
+
+	while (error == ETF_OK && get_term(r, &t)) {
+		if (t.tag != LIST) {
+			error = flatten_term(&t, todo > 0, out);
+			if (todo > 0) {
+				todo--;
+				continue;
+			}
+			if (stack->len == 0)
+				break;
+			stack->len -= sizeof todo;
+			memcpy(&todo, stack->data + stack->len, sizeof todo);
+		} else if (t.n > 0) {
+			if (todo-- > 0)
+				etf_put_raw(stack, &todo, sizeof todo);
+			todo = t.n;
+			error = stack->error;
+		}
+	}
+	if (error != ETF_OK)
+		etf_fail(r, error);
+}
+
+char *
+etf_get_iodata(struct etf_reader *r, size_t max, size_t *len)
+{
+	struct etf_writer out, stack;
+
+	etf_init(&out, max < SIZE_MAX ? max + 1 : max);
+	etf_init(&stack, SIZE_MAX);
+	flatten(r, &out, &stack);
+	etf_free(&stack);
+	etf_put_raw(&out, "", 1);
+	if (out.error != ETF_OK)
+		etf_fail(r, out.error == ETF_TOOBIG ? ETF_RANGE : out.error);
+	*len = 0;
+	if (r->error == ETF_OK)
+		*len = out.len - 1;
+	else
+		etf_free(&out);
+	return (char *)out.data;
+}
+
+char *
+etf_get_string(struct etf_reader *r, size_t max)
+{
+	size_t len;
+	char *s = etf_get_iodata(r, max, &len);
+
+	if (s != NULL && memchr(s, '\0', len) != NULL) {
+		etf_fail(r, ETF_RANGE);
+		free(s);
+		s = NULL;
+	}
+	return s;
+}
+
+/* --- Writer ------------------------------------------------------------ */
+
+void
+etf_init(struct etf_writer *w, size_t max)
+{
+	*w = (struct etf_writer){.max = max};
+}
+
+void
+etf_free(struct etf_writer *w)
+{
+	free(w->data);
+	etf_init(w, w->max);
+}
+
+void
+etf_rewind(struct etf_writer *w, size_t len)
+{
+	if (len <= w->len)
+		w->len = len;
+	w->error = ETF_OK;
+}
+
+/* No capacity is left after an error: room() need not ask for it. */
+static void
+put_fail(struct etf_writer *w, enum etf_error error)
+{
+	if (w->error == ETF_OK)
+		w->error = error;
+	w->cap = w->len;
+}
+
+static SLOW bool
+grow(struct etf_writer *w, size_t n)
+{
+	size_t cap = w->cap < GROWTH_MIN / 2 ? GROWTH_MIN / 2 : w->cap;
+	uint8_t *data;
+
+	if (w->error != ETF_OK)
+		return false;
+	if (w->len > w->max || n > w->max - w->len) {
+		put_fail(w, ETF_TOOBIG);
+		return false;
+	}
+	cap = cap > w->max / 2 ? w->max : cap * 2;
+	if (cap < w->len + n)
+		cap = w->len + n;
+	data = realloc(w->data, cap);
+	if (data == NULL) {
+		put_fail(w, ETF_NOMEM);
+		return false;
+	}
+	w->data = data;
+	w->cap = cap;
+	return true;
+}
+
+/* Room for `n` bytes, which are written then; NULL after an error. */
+static inline uint8_t *
+room(struct etf_writer *w, size_t n)
+{
+	if (n > w->cap - w->len && !grow(w, n))
+		return NULL;
+	w->len += n;
+	return w->data + w->len - n;
+}
+
+static inline uint8_t *
+store(uint8_t *p, uint32_t n)
+{
+	p[0] = (uint8_t)(n >> 24);
+	p[1] = (uint8_t)(n >> 16);
+	p[2] = (uint8_t)(n >> 8);
+	p[3] = (uint8_t)n;
+	return p + 4;
+}
+
+/* A tag and one byte. */
+static inline void
+put_small(struct etf_writer *w, enum tag tag, uint8_t n)
+{
+	uint8_t *p = room(w, 2);
+
+	if (p == NULL)
+		return;
+	p[0] = (uint8_t)tag;
+	p[1] = n;
+}
+
+/* A tag and four bytes, and room for `more`. */
+static inline uint8_t *
+put_large(struct etf_writer *w, enum tag tag, uint32_t n, size_t more)
+{
+	uint8_t *p = room(w, 5 + more);
+
+	if (p == NULL)
+		return NULL;
+	p[0] = (uint8_t)tag;
+	return store(p + 1, n);
+}
+
+static void
+put_big(struct etf_writer *w, uint64_t magnitude, bool negative)
+{
+	uint8_t n = 4, *p;
+
+	while (n < 8 && magnitude >> 8 * n != 0)
+		n++;
+	p = room(w, 3u + n);
+	if (p == NULL)
+		return;
+	p[0] = SMALL_BIG;
+	p[1] = n;
+	p[2] = negative;
+	for (unsigned i = 0; i < n; i++)
+		p[3 + i] = (uint8_t)(magnitude >> 8 * i);
+}
+
+void
+etf_put_version(struct etf_writer *w)
+{
+	etf_put_raw(w, &(uint8_t){VERSION}, 1);
+}
+
+void
+etf_put_uint(struct etf_writer *w, uint64_t n)
+{
+	if (n <= UINT8_MAX)
+		put_small(w, SMALL_INTEGER, (uint8_t)n);
+	else if (n <= INT32_MAX)
+		put_large(w, INTEGER, (uint32_t)n, 0);
+	else
+		put_big(w, n, false);
+}
+
+void
+etf_put_int(struct etf_writer *w, int64_t n)
+{
+	if (n >= 0)
+		etf_put_uint(w, (uint64_t)n);
+	else if (n >= INT32_MIN)
+		put_large(w, INTEGER, (uint32_t)n, 0);
+	else
+		put_big(w, 0 - (uint64_t)n, true);
+}
+
+void
+etf_put_float(struct etf_writer *w, double d)
+{
+	uint64_t bits;
+	uint8_t *p;
+
+	memcpy(&bits, &d, sizeof bits);
+	if (!is_finite(bits)) {
+		put_fail(w, ETF_INVALID);
+		return;
+	}
+	p = put_large(w, NEW_FLOAT, (uint32_t)(bits >> 32), 4);
+	if (p != NULL)
+		store(p, (uint32_t)bits);
+}
+
+void
+etf_put_atom(struct etf_writer *w, const char *utf8)
+{
+	size_t len = strlen(utf8);
+	enum etf_error error = check_utf8_atom((const uint8_t *)utf8, len);
+
+	if (error != ETF_OK) {
+		put_fail(w, error);
+		return;
+	}
+	if (len <= UINT8_MAX) {
+		put_small(w, SMALL_ATOM_UTF8, (uint8_t)len);
+	} else {
+		put_small(w, ATOM_UTF8, (uint8_t)(len >> 8));
+		etf_put_raw(w, &(uint8_t){(uint8_t)len}, 1);
+	}
+	etf_put_raw(w, utf8, len);
+}
+
+void
+etf_put_bool(struct etf_writer *w, bool b)
+{
+	etf_put_atom(w, b ? "true" : "false");
+}
+
+void
+etf_put_raw(struct etf_writer *w, const void *data, size_t len)
+{
+	uint8_t *p = len > 0 ? room(w, len) : NULL;
+
+	if (p != NULL)
+		memcpy(p, data, len);
+}
+
+/* The length of a binary has 32 bits; 5 + len must not wrap a size_t. */
+void
+etf_put_binary(struct etf_writer *w, const void *data, size_t len)
+{
+	uint8_t *p = NULL;
+
+	if (len > UINT32_MAX - 5)
+		put_fail(w, ETF_TOOBIG);
+	else
+		p = put_large(w, BINARY, (uint32_t)len, len);
+	if (p != NULL && len > 0)
+		memcpy(p, data, len);
+}
+
+void
+etf_put_string(struct etf_writer *w, const char *s)
+{
+	etf_put_binary(w, s, strlen(s));
+}
+
+void
+etf_put_tuple(struct etf_writer *w, uint32_t arity)
+{
+	if (arity <= UINT8_MAX)
+		put_small(w, SMALL_TUPLE, (uint8_t)arity);
+	else
+		put_large(w, LARGE_TUPLE, arity, 0);
+}
+
+void
+etf_put_list(struct etf_writer *w, uint32_t n)
+{
+	if (n > 0)
+		put_large(w, LIST, n, 0);
+}
+
+void
+etf_put_nil(struct etf_writer *w)
+{
+	etf_put_raw(w, &(uint8_t){NIL}, 1);
+}
+
+void
+etf_put_map(struct etf_writer *w, uint32_t pairs)
+{
+	put_large(w, MAP, pairs, 0);
+}

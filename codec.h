@@ -1,0 +1,187 @@
+/* SPDX-License-Identifier: ISC */
+/*
+ * Erlang's External Term Format (ETF): a bounded reader and a growing writer.
+ *
+ * Pure: no system calls, no globals; memory only for what the writer holds.
+ *
+ * Errors are sticky, in both directions. The first one is kept, the reader is
+ * emptied, and every later getter returns zero, so that a caller reads all it
+ * expects in a straight line and asks once, at the end:
+ *
+ *	etf_get_tuple(&r, 2);
+ *	signo = etf_get_int(&r, 1, 64);
+ *	name = etf_get_binary(&r);
+ *	if (!etf_done(&r))
+ *		return badarg(call);
+ *
+ * The tags read are the fifteen that OTP sends: SMALL_INTEGER 97, INTEGER 98,
+ * NEW_FLOAT 70, NIL 106, STRING 107, BINARY 109, ATOM 100, SMALL_ATOM 115,
+ * ATOM_UTF8 118, SMALL_ATOM_UTF8 119, SMALL_BIG 110, SMALL_TUPLE 104,
+ * LARGE_TUPLE 105, LIST 108, MAP 116. Every other tag is ETF_TYPE.
+ */
+#ifndef CODEC_H
+#define CODEC_H
+
+#include <stdbool.h>
+#include <stddef.h>
+#include <stdint.h>
+
+enum etf_error {
+	ETF_OK,
+	ETF_TRUNCATED, /* the term goes on where the bytes end */
+	ETF_TYPE,      /* another type than asked for, or an unknown tag */
+	ETF_RANGE,    /* the right type, out of the range or over the maximum */
+	ETF_INVALID,  /* a term that OTP refuses: bad UTF-8, NaN, equal keys */
+	ETF_TRAILING, /* bytes after the term */
+	ETF_NOMEM,    /* malloc failed */
+	ETF_TOOBIG    /* the writer's maximum is reached */
+};
+
+enum etf_type {
+	ETF_NONE, /* no bytes left, an error, or an unknown tag */
+	ETF_INTEGER,
+	ETF_FLOAT,
+	ETF_ATOM,
+	ETF_BINARY,
+	ETF_TUPLE,
+	ETF_LIST, /* NIL, LIST or STRING */
+	ETF_MAP
+};
+
+/* Limits of a frame that etf_check() accepts. */
+#define ETF_TERMS_MAX 65536u /* terms in a frame; a STRING counts as one */
+#define ETF_PAIRS_MAX 1024u  /* pairs in a map */
+#define ETF_KEY_DEPTH_MAX 32 /* nesting in a map's key */
+#define ETF_KEY_WORK_MAX (16 * ETF_TERMS_MAX) /* visited to compare keys */
+
+/* Bytes inside a frame: pointer and length never travel apart. */
+struct etf_bytes {
+	const uint8_t *data;
+	size_t len;
+};
+
+struct etf_reader {
+	const uint8_t *pos;
+	const uint8_t *end;
+	enum etf_error error;
+	uint32_t chars; /* bytes of a STRING still to be read as integers */
+};
+
+/* --- Reader: lifecycle ------------------------------------------------- */
+
+/*
+ * Opens a frame: `len` bytes that begin with the version byte 131. The reader
+ * points into `frame`, which must outlive it.
+ */
+void etf_open(struct etf_reader *r, const void *frame, size_t len);
+
+/*
+ * True when the frame holds the version byte, one well-formed term within our
+ * tag set and limits, and nothing else: exactly the frames that OTP's
+ * binary_to_term/1 accepts. Iterative, no allocation.
+ */
+bool etf_check(const void *frame, size_t len);
+
+/* True when there was no error and no byte is left; bytes left: ETF_TRAILING. */
+bool etf_done(struct etf_reader *r);
+
+/* Sets an error from outside (a value that the caller refuses). */
+void etf_fail(struct etf_reader *r, enum etf_error error);
+
+/* --- Reader: get. On an error: zero, and the reader is empty ------------ */
+
+/* The type of the next term; does not move. */
+enum etf_type etf_peek(const struct etf_reader *r);
+
+/* An integer min..max (any of the integer tags). */
+int64_t etf_get_int(struct etf_reader *r, int64_t min, int64_t max);
+
+/* An integer 0..max. */
+uint64_t etf_get_uint(struct etf_reader *r, uint64_t max);
+
+/* A float that is finite. */
+double etf_get_float(struct etf_reader *r);
+
+/*
+ * An atom, as UTF-8 with a NUL at the end, into `dst` of `size` bytes; ETF_RANGE
+ * when it does not fit. Returns its length. An atom with a NUL in it: ETF_RANGE.
+ */
+size_t etf_get_atom(struct etf_reader *r, char *dst, size_t size);
+
+/* The atom true or false. */
+bool etf_get_bool(struct etf_reader *r);
+
+/* A binary, pointing into the frame. */
+struct etf_bytes etf_get_binary(struct etf_reader *r);
+
+/* A tuple's header: its arity, which must be `arity`. The elements follow. */
+void etf_get_tuple(struct etf_reader *r, uint32_t arity);
+
+/* A tuple's header, any arity up to `max`. */
+uint32_t etf_get_tuple_any(struct etf_reader *r, uint32_t max);
+
+/*
+ * A list's header: the number of elements, up to `max`. The elements follow, and
+ * after the last one etf_get_nil() (for every list, the empty one too). The
+ * elements of a STRING are read as integers like any others.
+ */
+uint32_t etf_get_list(struct etf_reader *r, uint32_t max);
+
+/* The end of a proper list. */
+void etf_get_nil(struct etf_reader *r);
+
+/* A map's header: the number of key-value pairs, up to `max`. */
+uint32_t etf_get_map(struct etf_reader *r, uint32_t max);
+
+/*
+ * Iodata (binary, string, iolist nested to any depth), flattened to what
+ * erlang:iolist_to_binary/1 gives, of at most `max` bytes. Returns malloc'd
+ * bytes with a NUL after the last one, the caller frees; NULL on an error.
+ * Integers over 255, improper tails that are no binary: ETF_TYPE.
+ */
+char *etf_get_iodata(struct etf_reader *r, size_t max, size_t *len);
+
+/* The same, refused with ETF_RANGE when a NUL is in it: a C string. */
+char *etf_get_string(struct etf_reader *r, size_t max);
+
+/* Skips one term of any kind, checking it. Iterative. */
+void etf_skip(struct etf_reader *r);
+
+/* --- Writer ------------------------------------------------------------ */
+
+struct etf_writer {
+	uint8_t *data; /* malloc'd, or NULL */
+	size_t len;
+	size_t cap;
+	size_t max; /* the most that `len` may reach */
+	enum etf_error error;
+};
+
+/* An empty writer of at most `max` bytes; allocates nothing yet. */
+void etf_init(struct etf_writer *w, size_t max);
+
+/* Frees the bytes; the writer is as after etf_init(). */
+void etf_free(struct etf_writer *w);
+
+/* Forgets what was written after the first `len` bytes, and the error. */
+void etf_rewind(struct etf_writer *w, size_t len);
+
+/* Each writes the smallest encoding, the bytes of term_to_binary/1 (OTP 26:
+ * atoms as UTF-8). After an error they do nothing. */
+void etf_put_version(struct etf_writer *w);
+void etf_put_int(struct etf_writer *w, int64_t n);
+void etf_put_uint(struct etf_writer *w, uint64_t n);
+void etf_put_float(struct etf_writer *w, double d);
+void etf_put_atom(struct etf_writer *w, const char *utf8);
+void etf_put_bool(struct etf_writer *w, bool b);
+void etf_put_binary(struct etf_writer *w, const void *data, size_t len);
+void etf_put_string(struct etf_writer *w, const char *s); /* as a binary */
+void etf_put_tuple(struct etf_writer *w, uint32_t arity);
+void etf_put_list(struct etf_writer *w, uint32_t n); /* 0: writes nothing */
+void etf_put_nil(struct etf_writer *w);              /* ends every list */
+void etf_put_map(struct etf_writer *w, uint32_t pairs);
+
+/* Appends bytes as they are: a term encoded elsewhere, or no term at all. */
+void etf_put_raw(struct etf_writer *w, const void *data, size_t len);
+
+#endif

@@ -1,0 +1,530 @@
+%% SPDX-License-Identifier: ISC
+%% @doc The driver of one container: a process that owns one port program.
+%%
+%% {@link start/1} and {@link start_link/1} give the pid that every function of
+%% {@link liblxc} takes as its first argument. Any number of processes may call
+%% at once; no call holds up another. A caller that dies has its pending call
+%% cancelled. When the port program ends, so does the driver, with `{shutdown,
+%% {port_exited, Status}}', and whoever waits for an answer exits with that.
+%%
+%% The driver ends with its owner, the process that started it, and takes down
+%% what its container's {@link type(). type} says. It logs with the metadata
+%% `container => Name', and without a domain, as logger's default handler drops
+%% those that it does not know.
+-module(erlxc_drv).
+-behaviour(gen_server).
+
+-export([start/1, start_link/1, stop/1, child_spec/1]).
+-export([call/3, call/4, info/1, subscribe/1, unsubscribe/1]).
+-export([vocabulary/0]).
+-export([init/1, handle_call/3, handle_cast/2, handle_info/2, terminate/2]).
+-export_type([container/0, option/0, type/0, level/0, class/0, info/0, event/0]).
+
+-define(APPLICATION, erlxc).
+-define(PROTOCOL, 1).
+-define(ID_MAX, 16#ffffffff).
+%% A frame of more bytes or terms ends the port: it could not be read safely.
+-define(FRAME_BYTES, 16#1000000).
+-define(FRAME_TERMS, 65536).
+-define(NAME_BYTES, 300). % what {Id, Command, Args} may take beside Args
+-define(READY_MS, 10000). % from fork to the frame `ready'
+-define(GRACE_MS, 5000).
+-define(MARGIN_MS, 12000). % the port gives up 10 s after the grace
+-define(ABSENT, <<>>). % an option's value that stands for NULL
+
+-define(is_type(T), (T =:= temporary orelse T =:= transient orelse T =:= permanent)).
+
+-type container() :: pid().
+%% A driver, and thereby a container.
+-type type() :: temporary | transient | permanent.
+%% What happens to the container when the Erlang side is gone: it is stopped
+%% and destroyed (the default without a name), it is stopped (the default), it
+%% is left running.
+-type level() :: trace | debug | info | notice | warn | error | crit | alert | fatal.
+%% liblxc's log levels.
+-type option() ::
+    {name, iodata()}
+    | {path, iodata()}
+    | {engine, lxc | ns}
+    | {type, type()}
+    | type()
+    | {exec, string() | [string()]}
+    | {progname, iodata()}
+    | {errlog, iodata()}
+    | {log, level()}
+    | {shutdown, brutal_kill | non_neg_integer()}.
+%% <dl>
+%% <dt>`name'</dt><dd>1 to 255 bytes of `[A-Za-z0-9._-]', not `.' or `..'.
+%%   Without it, or `<<>>': a generated name, and type `temporary'.</dd>
+%% <dt>`path'</dt><dd>The lxcpath. Default: liblxc's.</dd>
+%% <dt>`engine'</dt><dd>liblxc, or the port's own namespaces.</dd>
+%% <dt>`exec'</dt><dd>Words put in front of the port program, such as
+%%   `"sudo -n"'. A string is cut at its spaces; there is no shell.</dd>
+%% <dt>`progname'</dt><dd>The port program. Default: `priv/erlxc'.</dd>
+%% <dt>`errlog'</dt><dd>A file that the port appends its log lines to.</dd>
+%% <dt>`log'</dt><dd>Log lines from this level on go to {@link logger}.
+%%   Default: none.</dd>
+%% <dt>`shutdown'</dt><dd>Milliseconds that a container has to shut down when
+%%   it is taken down, before it is killed. Default 5000; `brutal_kill' is
+%%   0.</dd>
+%% </dl>
+-type class() :: badarg | undef | notsup | timeout | system_limit | {crashed, 1..64}.
+%% Why a call raised: the arguments are wrong; no such command; this engine or
+%% this version of liblxc has no such function; the container's monitor does not
+%% answer; the port has too many jobs; a worker died of a signal in the call.
+-type info() :: #{
+    version := binary(),
+    protocol := ?PROTOCOL,
+    engines := [lxc | ns],
+    liblxc := binary(),
+    os_pid := pos_integer(),
+    atom() => term()
+}.
+-type event() :: {state, binary()} | {exited, exited()}.
+%% The container has come to another state; its init has ended.
+-type exited() :: {exit_status, 0..255} | {signal, 1..64} | unknown.
+
+-record(state, {
+    port :: port() | undefined,
+    grace :: non_neg_integer(),
+    info :: info() | undefined,
+    id = 0 :: 0..?ID_MAX,
+    calls = #{} :: #{1..?ID_MAX => gen_server:from()},
+    owner :: pid() | undefined,
+    %% Who has called is monitored from then on: cheaper than for each call.
+    monitored = #{} :: #{pid() => reference()},
+    subscribers = [] :: [pid()]
+}).
+
+%% --- Life ----------------------------------------------------------------
+
+%% @doc Starts a driver for the calling process, which is monitored.
+%%
+%% Returns when the port program is ready. `{error, badarg}': the name is none;
+%% `{error, {badarg, Option}}'; `{error, {enoent, File}}' (or `eacces'): no such
+%% program; `{error, {port_exited, Status}}': it gave up, saying why on the
+%% standard error (64: it refused an argument), or `exec' did;
+%% `{error, timeout}': it was not ready within 10 seconds.
+-spec start([option()]) -> {ok, container()} | {error, term()}.
+start(Options) ->
+    start(Options, fun(Opts) -> gen_server:start(?MODULE, Opts#{owner => self()}, []) end).
+
+%% @doc The same, linked to the calling process: for a supervisor.
+-spec start_link([option()]) -> {ok, container()} | {error, term()}.
+start_link(Options) ->
+    start(Options, fun(Opts) -> gen_server:start_link(?MODULE, Opts, []) end).
+
+start(Options, Start) ->
+    try
+        Opts = options(Options),
+        Start(Opts#{command => command(Opts)})
+    of
+        {ok, Pid} -> {ok, Pid};
+        {error, {shutdown, Reason}} -> {error, Reason};
+        {error, Reason} -> {error, Reason}
+    catch
+        throw:Reason -> {error, Reason}
+    end.
+
+%% @doc Stops a driver, and returns when its port program has ended: what the
+%% container's type takes down is gone then. Waits for the option `shutdown' and
+%% 12 seconds at most. Exits with `noproc' as {@link gen_server:stop/1} does.
+-spec stop(container()) -> ok.
+stop(C) ->
+    gen_server:stop(C).
+
+%% @doc A supervisor's child of {@link start_link/1}.
+-spec child_spec([option()]) -> supervisor:child_spec().
+child_spec(Options) ->
+    Grace =
+        case proplists:get_value(shutdown, Options, ?GRACE_MS) of
+            brutal_kill -> 0;
+            Ms when is_integer(Ms) -> Ms
+        end,
+    #{
+        id => {?MODULE, proplists:get_value(name, Options, make_ref())},
+        start => {?MODULE, start_link, [Options]},
+        shutdown => Grace + ?MARGIN_MS + 1000
+    }.
+
+%% --- Calls ---------------------------------------------------------------
+
+%% @doc Calls a command of the port; `liblxc' has a function for each.
+%%
+%% Returns the result, and the reason as text when it says failure. Raises
+%% {@link class()}; `badarg' also for arguments of more than 16 MiB or 65,536
+%% terms, and for those that are not made of numbers of 64 bits, atoms,
+%% binaries, lists, tuples and maps. Exits as {@link gen_server:call/3} does.
+-spec call(container(), atom(), [term()]) -> {Result :: term(), Why :: binary()}.
+call(C, Command, Args) ->
+    call(C, Command, Args, infinity).
+
+%% @doc The same; after Timeout milliseconds the call is cancelled and the
+%% caller exits with `timeout'.
+-spec call(container(), atom(), [term()], timeout()) -> {term(), binary()}.
+call(C, Command, Args, Timeout) ->
+    is_atom(Command) andalso fits(Args) orelse error(badarg, [C, Command, Args, Timeout]),
+    try gen_server:call(C, {call, Command, Args}, Timeout) of
+        {reply, Result, Why} -> {Result, Why};
+        {raise, Class} -> error(Class, [C, Command, Args, Timeout])
+    catch
+        exit:{timeout, _} = Reason:Stack ->
+            gen_server:cast(C, {cancel, self()}),
+            erlang:raise(exit, Reason, Stack)
+    end.
+
+%% @doc What the port program says of itself.
+-spec info(container()) -> info().
+info(C) ->
+    gen_server:call(C, info, infinity).
+
+%% @doc Sends the container's events to the calling process, as
+%% `{erlxc, Container, Event}', until it ends or calls {@link unsubscribe/1}.
+-spec subscribe(container()) -> ok.
+subscribe(C) ->
+    gen_server:call(C, {subscribe, self()}, infinity).
+
+%% @doc Ends {@link subscribe/1}. No event is sent after the return.
+-spec unsubscribe(container()) -> ok.
+unsubscribe(C) ->
+    gen_server:call(C, {unsubscribe, self()}, infinity).
+
+%% What the port would refuse as a frame must not reach it, as it ends then, for
+%% every caller.
+fits(Args) when length(Args) >= 0 ->
+    erlang:external_size(Args) =< ?FRAME_BYTES - ?NAME_BYTES andalso
+        terms(Args, ?FRAME_TERMS - 4) >= 0;
+fits(_) ->
+    false.
+
+%% The number of terms that are left of Max: negative when they are too many,
+%% or of a type that the port does not read.
+terms(_, Max) when Max < 0 -> -1;
+terms([], Max) -> Max - 1;
+terms([H | T], Max) -> terms(T, terms(H, Max - 1));
+terms(T, Max) when is_binary(T); is_atom(T); is_float(T) -> Max - 1;
+terms(T, Max) when is_integer(T), T >= -(1 bsl 63), T < 1 bsl 64 -> Max - 1;
+terms(T, Max) when is_tuple(T) -> terms(tuple_to_list(T), Max);
+terms(T, Max) when is_map(T) -> terms(maps:to_list(T), Max);
+terms(_, _) -> -1.
+
+%% --- The server ----------------------------------------------------------
+
+%% @private
+init(#{name := Name, shutdown := Grace, command := {File, Args}} = Opts) ->
+    process_flag(trap_exit, true),
+    logger:update_process_metadata(#{container => Name}),
+    Owner = maps:get(owner, Opts, undefined),
+    is_pid(Owner) andalso monitor(process, Owner),
+    %% They have the atoms of errors and commands; see vocabulary/0.
+    _ = code:ensure_modules_loaded([erl_posix_msg, liblxc]),
+    try open(File, Args) of
+        Port -> await_ready(#state{port = Port, grace = Grace, owner = Owner})
+    catch
+        error:Reason -> {stop, {shutdown, {Reason, File}}}
+    end.
+
+%% Without limits the driver is never suspended by a port program that does not
+%% read. What queues up is bounded: a caller waits for its answer.
+open(File, Args) ->
+    Unset = [{Name, false} || Name <- ["LXC_MEMFD_REXEC", "LISTEN_FDS", "LISTEN_PID"]],
+    open_port({spawn_executable, File}, [
+        {args, Args}, {env, Unset}, {packet, 4}, binary, use_stdio, exit_status,
+        {busy_limits_port, disabled}, {busy_limits_msgq, disabled}
+    ]).
+
+await_ready(#state{port = Port} = State) ->
+    receive
+        {Port, {data, Bytes}} -> started(decode(Bytes), State);
+        {Port, {exit_status, Status}} -> {stop, {shutdown, {port_exited, Status}}};
+        {'EXIT', Port, Reason} -> {stop, {shutdown, {port_exited, Reason}}}
+    after ?READY_MS ->
+        {stop, {shutdown, timeout}}
+    end.
+
+started({ok, {ready, #{protocol := ?PROTOCOL} = Info}}, State) ->
+    {ok, State#state{info = Info}};
+started({ok, {log, _, _} = Frame}, State) ->
+    await_ready(frame(Frame, State));
+started(_, _) ->
+    {stop, {shutdown, protocol}}.
+
+%% @private
+handle_call({call, Command, Args}, {Pid, _} = From, State) ->
+    Id = next_id(State#state.id, State#state.calls),
+    %% First, so that the port works while we write down what it works for.
+    request(Id, Command, Args, State),
+    Calls = (State#state.calls)#{Id => From},
+    {noreply, watch(Pid, State#state{id = Id, calls = Calls})};
+handle_call(info, _From, State) ->
+    {reply, State#state.info, State};
+handle_call({subscribe, Pid}, _From, #state{subscribers = Subs} = State) ->
+    {reply, ok, watch(Pid, State#state{subscribers = lists:usort([Pid | Subs])})};
+handle_call({unsubscribe, Pid}, _From, #state{subscribers = Subs} = State) ->
+    {reply, ok, State#state{subscribers = lists:delete(Pid, Subs)}};
+handle_call(Call, From, State) ->
+    unexpected({call, From, Call}),
+    {reply, {error, badarg}, State}.
+
+%% @private
+handle_cast({cancel, Pid}, State) ->
+    {noreply, cancel(Pid, State)};
+handle_cast(Cast, State) ->
+    unexpected({cast, Cast}),
+    {noreply, State}.
+
+%% @private
+handle_info({Port, {data, Bytes}}, #state{port = Port} = State) ->
+    case decode(Bytes) of
+        {ok, Frame} -> {noreply, frame(Frame, State)};
+        error -> {stop, {shutdown, protocol}, State}
+    end;
+handle_info({Port, {exit_status, Status}}, #state{port = Port} = State) ->
+    port_exited(Status, State);
+handle_info({'EXIT', Port, Reason}, #state{port = Port} = State) ->
+    port_exited(Reason, State);
+handle_info({'DOWN', _, process, Owner, Reason}, #state{owner = Owner} = State) ->
+    {stop, {shutdown, {owner_exited, Reason}}, State};
+handle_info({'DOWN', _, process, Pid, _Reason}, State) ->
+    {noreply, forget(Pid, cancel(Pid, State))};
+handle_info({'EXIT', Pid, Reason}, State) when is_pid(Pid), Reason =/= normal ->
+    {stop, Reason, State};
+handle_info(Info, State) ->
+    unexpected(Info),
+    {noreply, State}.
+
+%% @private
+terminate(_Reason, #state{port = undefined}) ->
+    ok;
+terminate(_Reason, #state{grace = Grace} = State) ->
+    request(0, halt, [], State),
+    await_exit(State, erlang:monotonic_time(millisecond) + Grace + ?MARGIN_MS).
+
+%% The pipe is kept open until the port program has taken down what it must: its
+%% exit tells when.
+await_exit(#state{port = Port} = State, Deadline) ->
+    receive
+        {Port, {exit_status, 0}} -> ok;
+        {Port, {exit_status, Status}} -> log(error, "port exited: ~tp", [Status]);
+        {'EXIT', Port, Reason} -> log(error, "port exited: ~tp", [Reason]);
+        {Port, {data, Bytes}} -> await_exit(last_words(decode(Bytes), State), Deadline)
+    after max(0, Deadline - erlang:monotonic_time(millisecond)) ->
+        log(error, "port does not exit", [])
+    end.
+
+last_words({ok, Frame}, State) -> frame(Frame, State);
+last_words(error, State) -> State.
+
+port_exited(Status, State) ->
+    log(error, "port exited: ~tp", [Status]),
+    {stop, {shutdown, {port_exited, Status}}, State#state{port = undefined}}.
+
+%% --- Options -------------------------------------------------------------
+
+%% Throws what start/1 gives as the reason.
+options(Options) when is_list(Options) ->
+    %% Of two that are the same the first counts, as in a property list.
+    case maps:from_list(lists:reverse([option(Opt) || Opt <- Options])) of
+        #{name := Name} = Opts when Name =/= ?ABSENT ->
+            maps:merge(#{type => transient, shutdown => ?GRACE_MS}, Opts);
+        Opts ->
+            Named = Opts#{name => generated_name()},
+            maps:merge(#{type => temporary, shutdown => ?GRACE_MS}, Named)
+    end;
+options(_) ->
+    throw(badarg).
+
+option({name, Name}) -> {name, name(bytes(Name, badarg))};
+option({path, Path} = Opt) -> {path, file(Path, Opt)};
+option({engine, E}) when E =:= lxc; E =:= ns -> {engine, E};
+option({type, T}) when ?is_type(T) -> {type, T};
+option(T) when ?is_type(T) -> {type, T};
+option({exec, Words} = Opt) -> {exec, words(Words, Opt)};
+option({progname, File} = Opt) -> {progname, file(File, Opt)};
+option({errlog, File} = Opt) -> {errlog, file(File, Opt)};
+option({log, Level} = Opt) -> {log, log_level(Level, Opt)};
+option({shutdown, brutal_kill}) -> {shutdown, 0};
+option({shutdown, Ms}) when is_integer(Ms), Ms >= 0, Ms < 1 bsl 30 -> {shutdown, Ms};
+option(Opt) -> throw({badarg, Opt}).
+
+bytes(Data, Error) ->
+    try
+        iolist_to_binary(Data)
+    catch
+        error:badarg -> throw(Error)
+    end.
+
+name(Name) ->
+    Grammar = "\\A(?!\\.{1,2}\\z)[A-Za-z0-9._-]{1,255}\\z",
+    Name =:= ?ABSENT orelse re:run(Name, Grammar, [{capture, none}]) =:= match orelse
+        throw(badarg),
+    Name.
+
+%% The port does not run in our working directory.
+file(File, Opt) ->
+    case bytes(File, {badarg, Opt}) of
+        ?ABSENT -> ?ABSENT;
+        Bytes -> filename:absname(no_nul(Bytes, Opt))
+    end.
+
+no_nul(Bytes, Opt) ->
+    binary:match(Bytes, <<0>>) =:= nomatch orelse throw({badarg, Opt}),
+    Bytes.
+
+words([C | _] = String, Opt) when is_integer(C) ->
+    words(string:lexemes(String, " "), Opt);
+words(Words, Opt) when is_list(Words) ->
+    [binary_to_list(no_nul(bytes(W, {badarg, Opt}), Opt)) || W <- Words];
+words(_, Opt) ->
+    throw({badarg, Opt}).
+
+log_level(Level, Opt) ->
+    Levels = [trace, debug, info, notice, warn, error, crit, alert, fatal],
+    lists:member(Level, Levels) orelse throw({badarg, Opt}),
+    Level.
+
+%% Unique in this VM by the integer, on this host by process and time. Short: the
+%% monitor's socket has the name in its own.
+generated_name() ->
+    Parts = [list_to_integer(os:getpid()), erlang:system_time(millisecond),
+        erlang:unique_integer([positive])],
+    Unique = [["-", integer_to_list(N, 36)] || N <- Parts],
+    iolist_to_binary(["erlxc", string:lowercase(Unique)]).
+
+%% The program to run, and its arguments.
+command(Opts) ->
+    case maps:get(exec, Opts, []) of
+        [] -> {program(Opts), arguments(Opts)};
+        [Word | Words] -> {executable(Word), Words ++ [program(Opts) | arguments(Opts)]}
+    end.
+
+executable(Word) ->
+    case os:find_executable(Word) of
+        false -> throw({enoent, Word});
+        File -> File
+    end.
+
+arguments(Opts) ->
+    Flags = [{name, "-n"}, {path, "-P"}, {type, "-t"}, {engine, "-e"}, {errlog, "-o"},
+        {log, "-l"}, {shutdown, "-s"}],
+    lists:append([[Flag, argument(V)] || {Key, Flag} <- Flags,
+        {ok, V} <- [maps:find(Key, Opts)], V =/= ?ABSENT]).
+
+argument(Atom) when is_atom(Atom) -> atom_to_list(Atom);
+argument(N) when is_integer(N) -> integer_to_list(N);
+argument(Bytes) -> Bytes.
+
+program(#{progname := File}) when File =/= ?ABSENT ->
+    File;
+program(_) ->
+    filename:join(priv_dir(code:priv_dir(?APPLICATION)), "erlxc").
+
+%% A checkout's directory has any name: the port is beside our ebin.
+priv_dir({error, bad_name}) ->
+    Ebin = filename:dirname(filename:absname(code:where_is_file(?MODULE_STRING ".beam"))),
+    filename:join(filename:dirname(Ebin), "priv");
+priv_dir(Dir) ->
+    Dir.
+
+%% --- Requests and frames -------------------------------------------------
+
+%% A signal to the port, which, other than port_command/2, cannot fail: when the
+%% port is gone, its exit is on the way to us.
+request(Id, Command, Args, #state{port = Port}) ->
+    Port ! {self(), {command, term_to_binary({Id, Command, Args})}},
+    ok.
+
+next_id(Last, Calls) ->
+    Id = Last rem ?ID_MAX + 1,
+    case is_map_key(Id, Calls) of
+        true -> next_id(Id, Calls);
+        false -> Id
+    end.
+
+watch(Pid, #state{monitored = Pids} = State) when is_map_key(Pid, Pids) ->
+    State;
+watch(Pid, #state{monitored = Pids} = State) ->
+    State#state{monitored = Pids#{Pid => monitor(process, Pid)}}.
+
+forget(Pid, #state{monitored = Pids, subscribers = Subs} = State) ->
+    State#state{monitored = maps:remove(Pid, Pids), subscribers = lists:delete(Pid, Subs)}.
+
+cancel(Pid, #state{calls = Calls} = State) ->
+    Ids = [Id || {Id, {P, _}} <- maps:to_list(Calls), P =:= Pid],
+    lists:foreach(fun(Id) -> request(0, cancel, [Id], State) end, Ids),
+    State#state{calls = maps:without(Ids, Calls)}.
+
+%% @doc The atoms of frames, beside commands and error numbers: as literals of a
+%% loaded module they exist, and only those that exist are decoded.
+-spec vocabulary() -> [atom(), ...].
+vocabulary() ->
+    [ready, version, protocol, engines, liblxc, os_pid, lxc, ns, reply, raise, badarg, undef,
+        notsup, timeout, system_limit, crashed, event, state, exited, exit_status, signal,
+        unknown, log, trace, debug, info, notice, warn, error, crit, alert, fatal, progress,
+        ok, true, false, none, all, active, defined, temporary, transient, permanent].
+
+decode(Bytes) ->
+    try
+        {ok, binary_to_term(Bytes, [safe])}
+    catch
+        error:badarg ->
+            log(error, "port sent no term: ~P", [Bytes, 40]),
+            error
+    end.
+
+frame({reply, Id, Result, Why}, State) ->
+    answer(Id, {reply, Result, Why}, State);
+frame({raise, Id, Class}, State) ->
+    answer(Id, {raise, Class}, State);
+frame({event, Event}, #state{subscribers = Subs} = State) ->
+    lists:foreach(fun(Pid) -> Pid ! {erlxc, self(), Event} end, Subs),
+    State;
+frame({log, Level, Line}, State) when is_binary(Line) ->
+    log(level(Level), "~ts", [text(Line)]),
+    State;
+frame({progress, _Id, Output}, State) when is_binary(Output) ->
+    log(info, "~ts", [text(Output)]),
+    State;
+frame(Frame, State) ->
+    unexpected(Frame),
+    State.
+
+answer(Id, Answer, #state{calls = Calls} = State) ->
+    case maps:take(Id, Calls) of
+        {From, Rest} ->
+            gen_server:reply(From, Answer),
+            State#state{calls = Rest};
+        error ->
+            %% It may have crossed its cancellation.
+            log(notice, "nobody waits for ~tp: ~tp", [Id, Answer]),
+            State
+    end.
+
+log(Level, Format, Args) ->
+    #{container := Name} = logger:get_process_metadata(),
+    logger:log(Level, "erlxc ~ts: " ++ Format, [Name | Args]).
+
+unexpected(Message) ->
+    log(warning, "unexpected: ~tp", [Message]).
+
+level(trace) -> debug;
+level(warn) -> warning;
+level(crit) -> critical;
+level(fatal) -> emergency;
+level(Level) ->
+    case lists:member(Level, [debug, info, error, alert]) of
+        true -> Level;
+        false -> notice
+    end.
+
+%% A container may write what it likes; an operator's terminal must not obey it.
+text(Bytes) ->
+    Chars =
+        case unicode:characters_to_list(Bytes) of
+            L when is_list(L) -> L;
+            _ -> binary_to_list(Bytes)
+        end,
+    [visible(C) || C <- Chars].
+
+visible(C) when C < 32; C >= 127, C < 160 -> $?;
+visible(C) -> C.

@@ -1,0 +1,2060 @@
+/* SPDX-License-Identifier: ISC */
+/*
+ * erlxc: the port. One poll loop between Erlang and Linux containers.
+ *
+ * Frames of {packet,4} with one ETF term each come in on standard input and go
+ * out on standard output; README.md has the protocol. The loop itself never
+ * waits for anything but epoll: whatever may block runs in a worker, which is a
+ * fork of this process without exec, so that it has the configuration in memory.
+ *
+ * Errors have three tiers:
+ *
+ *  1. A frame is malformed: a message on stderr, status 2. There is no way to
+ *     find the next frame. Only there, and before `ready`, may the port give up
+ *     by itself.
+ *  2. A request is wrong, or what it asked for failed: a reply, and on.
+ *  3. Between fork and exec, or in a worker: the process reports to the one that
+ *     forked it and calls _exit, never exit, never a return into the loop.
+ */
+#include <sys/epoll.h>
+#include <sys/mman.h>
+#include <sys/mount.h>
+#include <sys/prctl.h>
+#include <sys/sendfile.h>
+#include <sys/signalfd.h>
+#include <sys/socket.h>
+#include <sys/stat.h>
+#include <sys/statvfs.h>
+#include <sys/syscall.h>
+#include <sys/wait.h>
+
+#include <errno.h>
+#include <fcntl.h>
+#include <getopt.h>
+#include <limits.h>
+#include <poll.h>
+#include <signal.h>
+#include <stdarg.h>
+#include <stddef.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <time.h>
+#include <unistd.h>
+
+#include "erlxc.h"
+
+#define FRAME_MAX (16u << 20) /* bytes in a frame, either direction */
+#define QUERY_MAX (64u << 10) /* bytes in a query's frame: fits a socket */
+#define INPUT_MIN (64u << 10) /* bytes of the input buffer between frames */
+#define HIGH_WATER (1u << 20) /* bytes for Erlang above which we stop reading */
+#define OUTPUT_MAX (256u << 20) /* bytes for Erlang, at the very most */
+#define WORKERS_MAX 1024u       /* processes; one more is system_limit */
+#define LOG_LINE_MAX 4096u      /* bytes in a log line; a longer one is cut */
+#define MARGIN_MS 10000         /* beyond the grace, for what must come down */
+#define OP_NAME_MAX 64          /* bytes of a row's name, with the NUL */
+#define EX_PROTOCOL 2           /* exit status: a malformed frame */
+#define EX_USAGE_ 64            /* exit status: EX_USAGE of sysexits.h */
+
+/* --- What the loop holds ------------------------------------------------- */
+
+/* A descriptor that the loop polls, first member of what it belongs to. */
+struct source {
+	int fd;
+	uint32_t events;
+	void (*ready)(struct source *src);
+};
+
+/* A request that waits for a worker. */
+struct request {
+	struct request *next;
+	const struct op *op;
+	uint32_t id; /* 0: nobody wants the answer (any more) */
+	int64_t deadline;
+	size_t len; /* with the frame, what is sent to the query worker */
+	uint8_t frame[];
+};
+
+/* Worker to port: a header, then `result` and `why` bytes. One machine, one
+ * program: native byte order. */
+struct message {
+	uint32_t verdict; /* enum verdict, or MSG_EVENT */
+	uint32_t result;
+	uint32_t why;
+};
+#define MSG_EVENT 3u
+
+/* Port to guardian: one byte each. The first three are enum lifetime. */
+enum tell { TELL_CANCEL = 3, TELL_RELEASE = 4 };
+
+enum role { ROLE_QUERY, ROLE_JOB, ROLE_GUARDIAN };
+
+struct worker {
+	struct source src; /* our end of the socket; the worker's lifeline */
+	struct worker *next;
+	enum role role;
+	pid_t pid;
+	struct request *req; /* a job's; NULL for the query worker and once
+				answered */
+	const struct op *op;
+	struct ward *ward;       /* a guardian's */
+	struct etf_writer inbox; /* a message not yet complete */
+	bool released;           /* a guardian without duties: may end */
+	bool stale;              /* retired: ends after the call it is in */
+	bool ended;              /* reaped; freed at the end of the turn */
+};
+
+/* The port. One per process, so a static: callbacks need no context. */
+static struct {
+	struct erlxc x;
+	struct source in, out, log, signals;
+	int epoll;
+	int errfd; /* the standard error that we were started with */
+	int logfd; /* -o, or -1 */
+	bool want_log, verbose;
+	uint8_t *inbuf; /* bytes of frames not yet complete */
+	size_t inlen, incap;
+	struct etf_writer
+	    outq; /* bytes for Erlang; the first `outpos` are out */
+	size_t outpos;
+	bool throttled;
+	char line[LOG_LINE_MAX];
+	size_t linelen;
+	struct worker *workers;
+	unsigned int nworkers;
+	struct worker *query;
+	struct request *queries; /* the first one is with the query worker */
+	bool asked;              /* ... and has been sent to it */
+	struct request *waiting; /* exclusive jobs behind `exclusive` */
+	struct worker *exclusive;
+	bool halting;
+	int64_t halt_deadline;
+} port;
+
+static void worker_ready(struct source *src);
+static void query_pump(void);
+static void exclusive_pump(void);
+static void guard_update(void);
+
+/* What runs containers in this build. */
+static const char *const engines[] = {
+#ifdef HAVE_LXC
+    "lxc",
+#endif
+    NULL};
+#define ENGINES (sizeof(engines) / sizeof(*engines) - 1)
+
+/* --- Small things -------------------------------------------------------- */
+
+static void __attribute__((format(printf, 2, 3), noreturn))
+die(int status, const char *fmt, ...)
+{
+	va_list ap;
+
+	va_start(ap, fmt);
+	dprintf(port.errfd, "erlxc: ");
+	vdprintf(port.errfd, fmt, ap);
+	dprintf(port.errfd, "\n");
+	va_end(ap);
+	_exit(status);
+}
+
+static int64_t
+now_ms(void)
+{
+	struct timespec ts;
+
+	clock_gettime(CLOCK_MONOTONIC, &ts);
+	return (int64_t)ts.tv_sec * 1000 + ts.tv_nsec / 1000000;
+}
+
+/* Kills a process and what it started; it may not have come to setsid yet. */
+static void
+group_kill(pid_t pid)
+{
+	if (kill(-pid, SIGKILL) < 0)
+		kill(pid, SIGKILL);
+}
+
+static void
+fd_close(int *fd)
+{
+	if (*fd >= 0)
+		close(*fd);
+	*fd = -1;
+}
+
+static bool
+write_all(int fd, const void *data, size_t len)
+{
+	const char *p = data;
+	ssize_t n;
+
+	while (len > 0) {
+		n = write(fd, p, len);
+		if (n < 0 && errno == EINTR)
+			continue;
+		if (n <= 0)
+			return false;
+		p += n;
+		len -= (size_t)n;
+	}
+	return true;
+}
+
+static void
+source_add(
+    struct source *src, int fd, uint32_t events, void (*ready)(struct source *))
+{
+	struct epoll_event ev = {.events = events, .data.ptr = src};
+
+	src->fd = fd;
+	src->events = events;
+	src->ready = ready;
+	/* EPERM: a file or /dev/null, always ready; right for output only. */
+	if (epoll_ctl(port.epoll, EPOLL_CTL_ADD, fd, &ev) < 0 &&
+	    (errno != EPERM || events != 0))
+		die(1, "epoll_ctl: %m");
+}
+
+static void
+source_want(struct source *src, uint32_t events)
+{
+	struct epoll_event ev = {.events = events, .data.ptr = src};
+
+	if (src->fd < 0 || src->events == events)
+		return;
+	src->events = events;
+	epoll_ctl(port.epoll, EPOLL_CTL_MOD, src->fd, &ev);
+}
+
+/* Explicitly, since a forked worker may still hold the open description. */
+static void
+source_close(struct source *src)
+{
+	if (src->fd >= 0)
+		epoll_ctl(port.epoll, EPOLL_CTL_DEL, src->fd, NULL);
+	fd_close(&src->fd);
+}
+
+/* --- Frames to Erlang ---------------------------------------------------- */
+
+/*
+ * While Erlang does not read, neither do we: not its requests, not the workers,
+ * not the log. End-of-file is still seen, as EPOLLHUP.
+ */
+static void
+throttle(bool on)
+{
+	if (port.throttled == on)
+		return;
+	port.throttled = on;
+	source_want(&port.in, on ? 0 : EPOLLIN);
+	source_want(&port.log, on ? 0 : EPOLLIN);
+	for (struct worker *w = port.workers; w != NULL; w = w->next)
+		source_want(&w->src, on ? 0 : EPOLLIN);
+}
+
+static void
+halt_begin(void)
+{
+	const int64_t grace = port.x.grace_ms;
+
+	if (port.halting)
+		return;
+	port.halting = true;
+	port.halt_deadline = now_ms() + grace + MARGIN_MS;
+	source_close(&port.in);
+	for (struct worker *w = port.workers; w != NULL; w = w->next) {
+		if (w->ended)
+			continue;
+		if (w->role == ROLE_GUARDIAN)
+			shutdown(w->src.fd, SHUT_WR);
+		else if (w->role == ROLE_QUERY || !(w->op->flags & OP_KEEP))
+			group_kill(w->pid);
+	}
+}
+
+/* Erlang has closed its end: nothing can be said any more. */
+static void
+output_lost(void)
+{
+	source_close(&port.out);
+	etf_free(&port.outq);
+	port.outpos = 0;
+	throttle(false);
+	halt_begin();
+}
+
+static void
+output_flush(struct source *src)
+{
+	const size_t left = port.outq.len - port.outpos;
+	ssize_t n;
+
+	if (src->fd < 0)
+		return;
+	n = left ? write(src->fd, port.outq.data + port.outpos, left) : 0;
+	if (n < 0 && errno != EAGAIN && errno != EINTR) {
+		output_lost();
+		return;
+	}
+	if (n > 0)
+		port.outpos += (size_t)n;
+	if (port.outpos == port.outq.len) {
+		port.outpos = 0;
+		if (port.outq.cap > HIGH_WATER)
+			etf_free(&port.outq);
+		else
+			etf_rewind(&port.outq, 0);
+	}
+	source_want(src, port.outq.len ? EPOLLOUT : 0);
+	throttle(port.outq.len - port.outpos > HIGH_WATER);
+}
+
+/* With nothing to write, only an error is reported: Erlang has closed it. */
+static void
+output_ready(struct source *src)
+{
+	if (port.outq.len == 0)
+		output_lost();
+	else
+		output_flush(src);
+}
+
+/* Begins a frame in the queue; frame_end() takes what this returns. */
+static size_t
+frame_begin(void)
+{
+	const size_t at = port.outq.len;
+
+	etf_put_raw(&port.outq, "\0\0\0", 4);
+	etf_put_version(&port.outq);
+	return at;
+}
+
+static void
+frame_end(size_t at)
+{
+	const size_t len = port.outq.len - at - 4;
+	const bool idle = at == 0;
+
+	if (port.out.fd < 0 || port.outq.error != ETF_OK || len > FRAME_MAX) {
+		etf_rewind(&port.outq, at);
+		return;
+	}
+	for (int i = 0; i < 4; i++)
+		port.outq.data[at + (size_t)i] = (uint8_t)(len >> (24 - 8 * i));
+	if (idle)
+		output_flush(&port.out);
+	else
+		throttle(port.outq.len - port.outpos > HIGH_WATER);
+}
+
+/* {Tag, Id, Term, Why}; without Id when it is 0, without Why when it is NULL.
+ * `term` is encoded already. */
+static void
+send_frame(const char *tag, uint32_t id, const void *term, size_t len,
+    const void *why, size_t wlen)
+{
+	const size_t at = frame_begin();
+
+	etf_put_tuple(&port.outq, 2u + (id != 0) + (why != NULL));
+	etf_put_atom(&port.outq, tag);
+	if (id != 0)
+		etf_put_uint(&port.outq, id);
+	etf_put_raw(&port.outq, term, len);
+	if (why != NULL)
+		etf_put_binary(&port.outq, why, wlen);
+	frame_end(at);
+}
+
+/* The answer to a call, which nobody wants when `id` is 0. */
+static void
+send_answer(uint32_t id, uint32_t verdict, const void *result, size_t rlen,
+    const void *why, size_t wlen)
+{
+	if (id == 0)
+		return;
+	if (verdict == OP_RAISE)
+		send_frame("raise", id, result, rlen, NULL, 0);
+	else
+		send_frame("reply", id, result, rlen, why ? why : "", wlen);
+}
+
+static void
+send_raise(uint32_t id, const char *class)
+{
+	struct etf_writer w;
+
+	etf_init(&w, 64);
+	etf_put_atom(&w, class);
+	send_answer(id, OP_RAISE, w.data, w.len, NULL, 0);
+	etf_free(&w);
+}
+
+static void
+send_ready(void)
+{
+	const size_t at = frame_begin();
+	struct etf_writer *w = &port.outq;
+
+	etf_put_tuple(w, 2);
+	etf_put_atom(w, "ready");
+	etf_put_map(w, 5);
+	etf_put_atom(w, "version");
+	etf_put_string(w, ERLXC_VERSION);
+	etf_put_atom(w, "protocol");
+	etf_put_int(w, ERLXC_PROTOCOL);
+	etf_put_atom(w, "engines");
+	etf_put_list(w, ENGINES);
+	for (size_t i = 0; i < ENGINES; i++)
+		etf_put_atom(w, engines[i]);
+	etf_put_nil(w);
+	etf_put_atom(w, "liblxc");
+	etf_put_string(w, op_lxc_version());
+	etf_put_atom(w, "os_pid");
+	etf_put_int(w, getpid());
+	frame_end(at);
+}
+
+/* --- Log ------------------------------------------------------------------ */
+
+static const char *const levels[] = {"trace", "debug", "info", "notice", "warn",
+    "error", "crit", "alert", "fatal"};
+#define LEVELS (sizeof(levels) / sizeof(*levels))
+
+/* The level of one of liblxc's lines (its fourth word), else "notice". */
+static const char *
+log_level(const char *line)
+{
+	char word[16];
+
+	if (sscanf(line, "lxc %*s %*s %15s", word) == 1)
+		for (size_t i = 0; i < LEVELS; i++)
+			if (strcasecmp(word, levels[i]) == 0)
+				return levels[i];
+	return "notice";
+}
+
+/*
+ * One line of what liblxc, templates and hooks print. It may hold a container's
+ * bytes, so control bytes are shown, not passed on.
+ */
+static void
+log_line(char *line, size_t len)
+{
+	size_t at;
+
+	for (size_t i = 0; i < len; i++)
+		if ((unsigned char)line[i] < ' ' || line[i] == 127)
+			line[i] = line[i] == '\t' ? ' ' : '?';
+	if (port.logfd >= 0)
+		dprintf(port.logfd, "%.*s\n", (int)len, line);
+	if (port.verbose)
+		dprintf(port.errfd, "%.*s\n", (int)len, line);
+	if (!port.want_log)
+		return;
+	line[len] = '\0';
+	at = frame_begin();
+	etf_put_tuple(&port.outq, 3);
+	etf_put_atom(&port.outq, "log");
+	etf_put_atom(&port.outq, log_level(line));
+	etf_put_binary(&port.outq, line, len);
+	frame_end(at);
+}
+
+static void
+log_ready(struct source *src)
+{
+	ssize_t n;
+	char *nl;
+	size_t used;
+
+	n = read(src->fd, port.line + port.linelen,
+	    sizeof(port.line) - 1 - port.linelen);
+	if (n <= 0)
+		return;
+	port.linelen += (size_t)n;
+	while ((nl = memchr(port.line, '\n', port.linelen)) != NULL ||
+	       port.linelen == sizeof(port.line) - 1) {
+		used = nl ? (size_t)(nl - port.line) : port.linelen;
+		log_line(port.line, used);
+		used += nl != NULL;
+		port.linelen -= used;
+		memmove(port.line, port.line + used, port.linelen);
+	}
+}
+
+/* --- Requests -------------------------------------------------------------- */
+
+/* A reader that stands before the first argument of a request's frame. */
+static void
+request_args(struct etf_reader *r, const void *frame, size_t len)
+{
+	etf_open(r, frame, len);
+	etf_get_tuple(r, 3);
+	etf_skip(r);
+	etf_skip(r);
+	etf_get_list(r, UINT32_MAX);
+}
+
+static struct request *
+request_new(const struct op *op, uint32_t id, const void *frame, size_t len)
+{
+	struct request *req = malloc(sizeof(*req) + len);
+
+	if (req == NULL)
+		return NULL;
+	req->next = NULL;
+	req->op = op;
+	req->id = id;
+	req->deadline = now_ms() + QUERY_TIMEOUT_MS;
+	req->len = len;
+	memcpy(req->frame, frame, len);
+	return req;
+}
+
+static void
+request_append(struct request **list, struct request *req)
+{
+	while (*list != NULL)
+		list = &(*list)->next;
+	*list = req;
+}
+
+static void
+request_pop(struct request **list)
+{
+	struct request *req = *list;
+
+	*list = req->next;
+	free(req);
+}
+
+/* --- Processes ------------------------------------------------------------- */
+
+/*
+ * Every process that the port forks begins here. A session of its own: a signal
+ * to the port's process group does not reach it, there is no controlling
+ * terminal for liblxc to find, and it can be killed together with what it
+ * started. Signals as at the start of a program, for what it may execute.
+ * With `die_with_parent` PDEATHSIG is set, and since the parent may have died
+ * before that, checked after it.
+ */
+static void
+child_begin(const char *comm, pid_t parent, bool die_with_parent)
+{
+	sigset_t none;
+
+	sigemptyset(&none);
+	for (int s = 1; s < NSIG; s++)
+		signal(s, SIG_DFL);
+	sigprocmask(SIG_SETMASK, &none, NULL);
+	setsid();
+	prctl(PR_SET_NAME, comm);
+	if (die_with_parent) {
+		prctl(PR_SET_PDEATHSIG, SIGKILL);
+		if (getppid() != parent)
+			_exit(0);
+	}
+}
+
+/*
+ * The port's descriptors, closed in a worker before it does anything else: a
+ * copy of the protocol would hide the port's end from Erlang, a copy of another
+ * worker's socket the port's end from that worker.
+ */
+static void
+child_close_port(void)
+{
+	fd_close(&port.epoll);
+	fd_close(&port.in.fd);
+	fd_close(&port.out.fd);
+	fd_close(&port.log.fd);
+	fd_close(&port.signals.fd);
+	fd_close(&port.logfd);
+	fd_close(&port.errfd);
+	for (struct worker *w = port.workers; w != NULL; w = w->next)
+		fd_close(&w->src.fd);
+}
+
+static void
+call_send(int fd, uint32_t verdict, struct call *call)
+{
+	const struct message m = {
+	    verdict, (uint32_t)call->result.len, (uint32_t)call->why.len};
+
+	if (write_all(fd, &m, sizeof(m)) &&
+	    write_all(fd, call->result.data, m.result))
+		write_all(fd, call->why.data, m.why);
+	etf_free(&call->result);
+	etf_free(&call->why);
+}
+
+static void
+call_init(struct call *call, enum verdict verdict)
+{
+	call->verdict = verdict;
+	etf_init(&call->result, FRAME_MAX);
+	etf_init(&call->why, FRAME_MAX);
+}
+
+/* What a call that left no answer comes to, by its process's wait status. */
+static void
+call_lost(struct call *call, int status)
+{
+	const int code = WIFEXITED(status) ? WEXITSTATUS(status) : 0;
+
+	call_init(call, OP_RAISE);
+	if (code == WORKER_FALSE) {
+		call->verdict = OP_FAILED;
+		etf_put_bool(&call->result, false);
+		etf_put_raw(&call->why, "timeout", 7);
+	} else if (code == WORKER_TIMEOUT) {
+		etf_put_atom(&call->result, "timeout");
+	} else {
+		etf_put_tuple(&call->result, 2);
+		etf_put_atom(&call->result, "crashed");
+		etf_put_int(
+		    &call->result, WIFSIGNALED(status) ? WTERMSIG(status) : 0);
+	}
+}
+
+/* Runs a request's row in this process and sends the answer. */
+static void
+call_run(int fd, const struct op *op, const void *frame, size_t len)
+{
+	struct etf_reader args;
+	struct call call;
+
+	request_args(&args, frame, len);
+	op_run(&call, &port.x, op, &args);
+	call_send(fd, call.verdict, &call);
+}
+
+/*
+ * A worker. Forked with a socket pair: the worker gets the other end in *fd and
+ * 0 is returned; in the port, the worker, or NULL when there can be none. Jobs
+ * that are kept and guardians outlive the port, to finish what they are at.
+ */
+static struct worker *
+worker_fork(enum role role, const struct op *op, const char *comm, int *fd)
+{
+	const pid_t self = getpid();
+	struct worker *w;
+	int sv[2];
+
+	*fd = -1;
+	if (port.nworkers >= WORKERS_MAX || (w = calloc(1, sizeof(*w))) == NULL)
+		return NULL;
+	if (socketpair(AF_UNIX, SOCK_STREAM | SOCK_CLOEXEC, 0, sv) < 0) {
+		free(w);
+		return NULL;
+	}
+	w->pid = fork();
+	if (w->pid == 0) {
+		const bool kept = op != NULL && (op->flags & OP_KEEP);
+
+		close(sv[0]);
+		child_close_port();
+		child_begin(comm, self, role != ROLE_GUARDIAN && !kept);
+		*fd = sv[1];
+		free(w);
+		return NULL;
+	}
+	close(sv[1]);
+	if (w->pid < 0) {
+		close(sv[0]);
+		free(w);
+		return NULL;
+	}
+	w->role = role;
+	w->op = op;
+	etf_init(&w->inbox, 2 * FRAME_MAX);
+	fcntl(sv[0], F_SETFL, O_NONBLOCK);
+	source_add(&w->src, sv[0], port.throttled ? 0 : EPOLLIN, worker_ready);
+	w->next = port.workers;
+	port.workers = w;
+	port.nworkers++;
+	return w;
+}
+
+/* --- Guardian --------------------------------------------------------------- */
+
+/*
+ * The process that owns what must not outlive the Erlang side: an attached
+ * container, a create in progress, or only the duty to destroy a temporary
+ * container. Child of the port, but in a session of its own and without
+ * PDEATHSIG: it lives until its task has come to an end, or until its socket has
+ * (the port is gone, SIGKILL included), and then cleans up first. It reports to
+ * the port. While the container is up it calls liblxc only through children that
+ * it can kill. They have PDEATHSIG, and hold the writing end of a pipe each, whose
+ * end-of-file is their end:
+ *
+ *	TASK	runs the row: for `start` this is liblxc's foreground start, so that
+ *		the process is the container's monitor and init's parent
+ *	WATCH	finds out when init runs its program; ends with that
+ *	DOWN	takes the container down
+ */
+enum { TASK, WATCH, DOWN, CHILDREN };
+
+struct guardian {
+	const struct op *op; /* NULL: an idle guardian */
+	int port;            /* the lifeline, -1 when the port is gone */
+	int output;          /* what a create's template prints, or -1 */
+	pid_t pid[CHILDREN];
+	int fd[CHILDREN];        /* -1: there is no such child */
+	struct etf_writer reply; /* the task's message */
+	enum lifetime policy;
+	bool starts;      /* the row is `start` */
+	bool running;     /* the watch has seen init */
+	bool leave;       /* the container must come down */
+	bool done;        /* nothing is left to guard */
+	int64_t deadline; /* for what is under way; 0: none */
+	size_t taillen;
+	char tail[1024]; /* the end of the output */
+};
+
+/* Forks a child. In the child: true, and fd[which] is the end it holds. */
+static bool
+guardian_child(struct guardian *g, int which, const char *comm)
+{
+	const pid_t self = getpid();
+	int p[2];
+
+	if (pipe2(p, O_CLOEXEC) < 0)
+		return false;
+	g->pid[which] = fork();
+	if (g->pid[which] == 0) {
+		fd_close(&g->port);
+		close(p[0]);
+		child_begin(comm, self, true);
+		g->fd[which] = p[1];
+		op_forked(&port.x);
+		return true;
+	}
+	close(p[1]);
+	g->fd[which] = p[0];
+	if (g->pid[which] < 0)
+		fd_close(&g->fd[which]);
+	return false;
+}
+
+static void
+guardian_begin(struct guardian *g, const void *frame, size_t len)
+{
+	int out[2] = {-1, -1};
+
+	g->starts = strcmp(g->op->name, "start") == 0;
+	if (!g->starts && pipe2(out, O_CLOEXEC) < 0)
+		_exit(0);
+	if (guardian_child(g, TASK, "erlxc-monitor")) {
+		if (!g->starts) {
+			dup2(out[1], STDOUT_FILENO);
+			dup2(out[1], STDERR_FILENO);
+		}
+		call_run(g->fd[TASK], g->op, frame, len);
+		_exit(0);
+	}
+	fd_close(&out[1]);
+	g->output = out[0];
+	port.x.ward->monitor = g->pid[TASK];
+	g->done = g->fd[TASK] < 0;
+	if (g->starts && !g->done && guardian_child(g, WATCH, "erlxc-watch"))
+		_exit(op_watch(&port.x) ? 0 : 1);
+}
+
+/* {ok, Pid}: the answer to start. */
+static void
+guardian_started(struct guardian *g)
+{
+	struct call call;
+
+	call_init(&call, OP_OK);
+	etf_put_tuple(&call.result, 2);
+	etf_put_atom(&call.result, "ok");
+	etf_put_int(&call.result, port.x.ward->init);
+	call_send(g->port, OP_OK, &call);
+	g->running = true;
+}
+
+/* {exited, {exit_status, N} | {signal, N} | unknown}: an event. */
+static void
+guardian_exited(int fd)
+{
+	const struct ward *ward = port.x.ward;
+	const bool sig = WIFSIGNALED(ward->status);
+	struct call call;
+
+	call_init(&call, OP_OK);
+	etf_put_tuple(&call.result, 2);
+	etf_put_atom(&call.result, "exited");
+	if (ward->ended) {
+		etf_put_tuple(&call.result, 2);
+		etf_put_atom(&call.result, sig ? "signal" : "exit_status");
+		etf_put_int(&call.result,
+		    sig ? WTERMSIG(ward->status) : WEXITSTATUS(ward->status));
+	} else {
+		etf_put_atom(&call.result, "unknown");
+	}
+	call_send(fd, MSG_EVENT, &call);
+}
+
+/*
+ * The task is killed together with its process group: a create's template, a
+ * start's hooks. Killing a monitor kills init (PDEATHSIG) and leaves cgroups,
+ * which are found by the monitor's own while it lives.
+ */
+static void
+guardian_force(struct guardian *g)
+{
+	struct ward *ward = port.x.ward;
+
+	g->deadline = 0;
+	if (g->fd[TASK] >= 0 && ward->cgroups[0] == '\0')
+		ns_cgroup_read(
+		    g->pid[TASK], ward->cgroups, sizeof(ward->cgroups));
+	for (int i = 0; i < CHILDREN; i++)
+		if (g->fd[i] >= 0)
+			group_kill(g->pid[i]);
+}
+
+/*
+ * The container must come down. One that is still starting gets the grace to
+ * come up, since only a running one can be stopped in good order.
+ */
+static void
+guardian_leave(struct guardian *g)
+{
+	const int grace = port.x.grace_ms;
+
+	g->leave = true;
+	if (g->fd[TASK] < 0) {
+		g->done = true;
+	} else if (!g->starts || grace == 0) {
+		guardian_force(g);
+	} else if (g->fd[WATCH] >= 0) {
+		g->deadline = now_ms() + grace;
+	} else if (g->fd[DOWN] < 0) {
+		g->deadline = now_ms() + grace + 1000;
+		if (guardian_child(g, DOWN, "erlxc-down"))
+			_exit(op_down(&port.x) ? 0 : 1);
+	}
+}
+
+/* Bytes from the port, or its end. */
+static void
+guardian_told(struct guardian *g)
+{
+	uint8_t tell;
+	const ssize_t n = read(g->port, &tell, 1);
+
+	if (n < 0 && (errno == EINTR || errno == EAGAIN))
+		return;
+	if (n <= 0) {
+		fd_close(&g->port);
+		if (g->policy != PERMANENT || !g->starts)
+			guardian_leave(g);
+	} else if (tell <= PERMANENT) {
+		g->policy = (enum lifetime)tell;
+	} else if (tell == TELL_CANCEL) {
+		guardian_leave(g);
+	} else if (g->op == NULL) {
+		_exit(0);
+	}
+}
+
+/* What a template prints goes to the log, its end into the reason too. */
+static void
+guardian_output(struct guardian *g)
+{
+	char buf[512];
+	const ssize_t n = read(g->output, buf, sizeof(buf));
+	const size_t len = n > 0 ? (size_t)n : 0;
+	const size_t room = sizeof(g->tail) - len;
+	const size_t keep = g->taillen < room ? g->taillen : room;
+
+	if (len == 0) {
+		fd_close(&g->output);
+		return;
+	}
+	write_all(STDERR_FILENO, buf, len);
+	memmove(g->tail, g->tail + g->taillen - keep, keep);
+	memcpy(g->tail + keep, buf, len);
+	g->taillen = keep + len;
+}
+
+/* A child's pipe is readable. True: it has ended, with *status. */
+static bool
+guardian_reap(struct guardian *g, int which, int *status)
+{
+	char buf[4096];
+	const ssize_t n = read(g->fd[which], buf, sizeof(buf));
+
+	if (n < 0 && (errno == EINTR || errno == EAGAIN))
+		return false;
+	if (n > 0) {
+		etf_put_raw(&g->reply, buf, (size_t)n);
+		return false;
+	}
+	fd_close(&g->fd[which]);
+	while (waitpid(g->pid[which], status, 0) < 0 && errno == EINTR)
+		;
+	return true;
+}
+
+/* Sends the task's own answer on, the output's end added to its reason. */
+static bool
+guardian_forward(struct guardian *g)
+{
+	const uint8_t *p = g->reply.data;
+	struct message m;
+	struct call call;
+
+	if (g->reply.error != ETF_OK || g->reply.len < sizeof(m))
+		return false;
+	memcpy(&m, p, sizeof(m));
+	p += sizeof(m);
+	if (g->reply.len - sizeof(m) != (size_t)m.result + m.why)
+		return false;
+	call_init(&call, OP_OK);
+	etf_put_raw(&call.result, p, m.result);
+	etf_put_raw(&call.why, p + m.result, m.why);
+	if (m.verdict == OP_FAILED && g->taillen > 0) {
+		etf_put_raw(&call.why, "\n", m.why > 0);
+		etf_put_raw(&call.why, g->tail, g->taillen);
+	}
+	call_send(g->port, m.verdict, &call);
+	return true;
+}
+
+/*
+ * The task has ended, by itself, brought down or killed. What it left is
+ * removed before anybody is told, so that an answer finds a clean house.
+ */
+static void
+guardian_ended(struct guardian *g, int status)
+{
+	struct ward *ward = port.x.ward;
+	struct call call;
+
+	g->done = true;
+	if (WIFSIGNALED(status)) {
+		guardian_force(g);
+		group_kill(g->pid[TASK]);
+		ns_cgroup_purge(ward->cgroups);
+		op_forked(&port.x);
+		if (ward->husk)
+			op_discard(&port.x);
+	}
+	if (g->running) {
+		guardian_exited(g->port);
+	} else if (!guardian_forward(g)) {
+		call_lost(&call, status);
+		call_send(g->port, call.verdict, &call);
+	}
+}
+
+static void
+guardian_turn(struct guardian *g)
+{
+	struct pollfd fds[] = {{g->port, POLLIN, 0}, {g->output, POLLIN, 0},
+	    {g->fd[WATCH], POLLIN, 0}, {g->fd[DOWN], POLLIN, 0},
+	    {g->fd[TASK], POLLIN, 0}};
+	const int64_t left = g->deadline - now_ms();
+	const int ms = g->deadline == 0 ? -1 : left > 0 ? (int)left : 0;
+	const int n = poll(fds, sizeof(fds) / sizeof(*fds), ms);
+	int status;
+
+	if (n == 0)
+		guardian_force(g);
+	if (n <= 0)
+		return;
+	if (fds[0].revents)
+		guardian_told(g);
+	if (fds[1].revents)
+		guardian_output(g);
+	if (fds[2].revents && guardian_reap(g, WATCH, &status)) {
+		g->deadline = 0;
+		if (status == 0)
+			guardian_started(g);
+		if (status == 0 && g->leave)
+			guardian_leave(g);
+	}
+	if (fds[3].revents && guardian_reap(g, DOWN, &status) && status != 0)
+		guardian_force(g);
+	if (fds[4].revents && guardian_reap(g, TASK, &status)) {
+		while (g->output >= 0 && poll(&fds[1], 1, 0) > 0)
+			guardian_output(g);
+		guardian_ended(g, status);
+	}
+}
+
+/*
+ * The guardian's whole life. It ignores the signals that a terminal or a
+ * service manager sends to all of a service's processes: its clean-up is what
+ * they wait for. Its children have the default dispositions.
+ */
+static void __attribute__((noreturn))
+guardian_main(int fd, const struct op *op, const void *frame, size_t len)
+{
+	struct guardian g = {.op = op, .port = fd, .output = -1};
+
+	for (int i = 0; i < CHILDREN; i++)
+		g.fd[i] = -1;
+	g.policy = port.x.daemonize ? PERMANENT : port.x.type;
+	etf_init(&g.reply, 2 * FRAME_MAX);
+	signal(SIGTERM, SIG_IGN);
+	signal(SIGHUP, SIG_IGN);
+	signal(SIGINT, SIG_IGN);
+	signal(SIGPIPE, SIG_IGN);
+	if (op != NULL)
+		guardian_begin(&g, frame, len);
+	while (!g.done)
+		guardian_turn(&g);
+	if (g.port < 0 && g.policy == TEMPORARY) {
+		op_forked(&port.x);
+		op_discard(&port.x);
+	}
+	_exit(0);
+}
+
+/*
+ * In place of a guardian that was killed: its task was killed with it
+ * (PDEATHSIG), the container's init with the task. What is left is removed.
+ */
+static void __attribute__((noreturn)) guardian_recover(int fd)
+{
+	struct ward *ward = port.x.ward;
+
+	if (ward->monitor > 0)
+		group_kill(ward->monitor);
+	ns_cgroup_purge(ward->cgroups);
+	op_forked(&port.x);
+	if (ward->husk || port.x.type == TEMPORARY)
+		op_discard(&port.x);
+	if (ward->init > 0)
+		guardian_exited(fd);
+	_exit(0);
+}
+
+/* --- Workers, seen from the port --------------------------------------------- */
+
+/* The port has forked a guardian for `op`, or an idle one for NULL. */
+static struct worker *
+guardian_fork(const struct op *op, struct request *req)
+{
+	struct erlxc *x = &port.x;
+	struct worker *w;
+	int fd;
+
+	x->ward = mmap(NULL, sizeof(*x->ward), PROT_READ | PROT_WRITE,
+	    MAP_SHARED | MAP_ANONYMOUS, -1, 0);
+	if (x->ward == MAP_FAILED) {
+		x->ward = NULL;
+		return NULL;
+	}
+	w = worker_fork(ROLE_GUARDIAN, op, "erlxc-guardian", &fd);
+	if (fd >= 0)
+		guardian_main(
+		    fd, op, req ? req->frame : NULL, req ? req->len : 0);
+	if (w != NULL)
+		w->ward = x->ward;
+	else
+		munmap(x->ward, sizeof(*x->ward));
+	x->ward = NULL;
+	return w;
+}
+
+static void
+guardian_tell(struct worker *w, uint8_t tell)
+{
+	if (w->src.fd >= 0)
+		send(w->src.fd, &tell, 1, MSG_NOSIGNAL | MSG_DONTWAIT);
+}
+
+/*
+ * A temporary container has a guardian at every time: the one of its start or
+ * create, otherwise an idle one.
+ */
+static void
+guard_update(void)
+{
+	struct worker *idle = NULL;
+	bool other = false;
+
+	for (struct worker *w = port.workers; w != NULL; w = w->next) {
+		if (w->role != ROLE_GUARDIAN || w->ended)
+			continue;
+		if (w->op == NULL && !w->released)
+			idle = w;
+		else if (w->op != NULL)
+			other = true;
+	}
+	if (idle != NULL && (other || port.x.type != TEMPORARY)) {
+		idle->released = true;
+		guardian_tell(idle, TELL_RELEASE);
+	} else if (idle == NULL && !other && port.x.type == TEMPORARY) {
+		guardian_fork(NULL, NULL);
+	}
+}
+
+/* The type or daemonize has been set: the guardians learn of it. */
+static void
+guard_policy(void)
+{
+	const uint8_t policy = port.x.daemonize ? PERMANENT : port.x.type;
+
+	for (struct worker *w = port.workers; w != NULL; w = w->next)
+		if (w->role == ROLE_GUARDIAN)
+			guardian_tell(w, policy);
+	guard_update();
+}
+
+/* A call has succeeded; before its answer is sent. */
+static void
+call_after(const struct op *op, const void *frame, size_t len)
+{
+	struct etf_reader args;
+
+	if (op->after != NULL) {
+		request_args(&args, frame, len);
+		op->after(&port.x, &args);
+	}
+	if (op->flags & OP_RELOAD) {
+		op_close(&port.x);
+		op_open(&port.x);
+	}
+	if (port.query != NULL && op->flags & (OP_RELOAD | OP_CONFIG)) {
+		port.query->stale = true;
+		if (!port.asked)
+			shutdown(port.query->src.fd, SHUT_WR);
+	}
+}
+
+/* The request that a worker is at. */
+static struct request *
+worker_request(struct worker *w)
+{
+	if (w->role != ROLE_QUERY)
+		return w->req;
+	return w == port.query && port.asked ? port.queries : NULL;
+}
+
+/* The worker has no more to do with its request, which is answered. */
+static void
+worker_idle(struct worker *w)
+{
+	if (w->role == ROLE_QUERY) {
+		port.asked = false;
+		request_pop(&port.queries);
+		if (w->stale)
+			shutdown(w->src.fd, SHUT_WR);
+		return;
+	}
+	free(w->req);
+	w->req = NULL;
+	if (port.exclusive == w)
+		port.exclusive = NULL;
+}
+
+static void
+worker_answer(struct worker *w, const struct message *m, const uint8_t *p)
+{
+	struct request *req = worker_request(w);
+
+	if (m->verdict == MSG_EVENT) {
+		send_frame("event", 0, p, m->result, NULL, 0);
+		return;
+	}
+	if (req == NULL)
+		return;
+	if (m->verdict == OP_OK)
+		call_after(req->op, req->frame, req->len);
+	send_answer(req->id, m->verdict, p, m->result, p + m->result, m->why);
+	worker_idle(w);
+}
+
+/* Takes the complete messages out of a worker's inbox. */
+static void
+worker_messages(struct worker *w)
+{
+	struct etf_writer *in = &w->inbox;
+	struct message m;
+	size_t at = 0;
+
+	while (in->len - at >= sizeof(m)) {
+		memcpy(&m, in->data + at, sizeof(m));
+		if (in->len - at - sizeof(m) < (size_t)m.result + m.why)
+			break;
+		at += sizeof(m);
+		worker_answer(w, &m, in->data + at);
+		at += (size_t)m.result + m.why;
+	}
+	if (at == 0)
+		return;
+	memmove(in->data, in->data + at, in->len - at);
+	etf_rewind(in, in->len - at);
+}
+
+static void
+worker_ready(struct source *src)
+{
+	struct worker *w = (struct worker *)src;
+	uint8_t buf[16384];
+	ssize_t n;
+
+	n = read(src->fd, buf, sizeof(buf));
+	if (n < 0 && (errno == EAGAIN || errno == EINTR))
+		return;
+	if (n <= 0) {
+		source_close(src); /* the rest comes with SIGCHLD */
+		return;
+	}
+	etf_put_raw(&w->inbox, buf, (size_t)n);
+	worker_messages(w);
+	query_pump();
+	exclusive_pump();
+}
+
+/* A guardian was killed: another process does what it would have done. */
+static void
+worker_recover(struct worker *w)
+{
+	struct worker *r;
+	int fd;
+
+	port.x.ward = w->ward;
+	r = worker_fork(ROLE_GUARDIAN, w->op, "erlxc-recover", &fd);
+	if (fd >= 0)
+		guardian_recover(fd);
+	port.x.ward = NULL;
+	if (r == NULL)
+		return;
+	r->ward = w->ward;
+	r->released = true; /* it has no guardian's ear */
+	w->ward = NULL;
+}
+
+/*
+ * The worker has been reaped. What it has sent is read first; a call that it
+ * left unanswered ends by its status.
+ */
+static void
+worker_ended(struct worker *w, int status)
+{
+	struct request *req;
+	struct call call;
+
+	w->ended = true;
+	while (w->src.fd >= 0 &&
+	       poll(&(struct pollfd){w->src.fd, POLLIN, 0}, 1, 0) > 0)
+		worker_ready(&w->src);
+	source_close(&w->src);
+	if (w->role == ROLE_GUARDIAN && status != 0 && w->ward != NULL)
+		worker_recover(w);
+	req = worker_request(w);
+	if (req != NULL) {
+		call_lost(&call, status);
+		send_answer(req->id, call.verdict, call.result.data,
+		    call.result.len, call.why.data, call.why.len);
+		etf_free(&call.result);
+		etf_free(&call.why);
+		worker_idle(w);
+	}
+	if (port.query == w)
+		port.query = NULL;
+}
+
+/* Frees the workers that ended in this turn of the loop, when no event that is
+ * still to be handled can point to them. */
+static void
+workers_sweep(void)
+{
+	struct worker **link = &port.workers;
+	bool any = false;
+
+	while (*link != NULL) {
+		struct worker *w = *link;
+
+		if (!w->ended) {
+			link = &w->next;
+			continue;
+		}
+		*link = w->next;
+		if (w->ward != NULL)
+			munmap(w->ward, sizeof(*w->ward));
+		etf_free(&w->inbox);
+		free(w);
+		port.nworkers--;
+		any = true;
+	}
+	if (!any || port.halting)
+		return;
+	guard_update();
+	query_pump();
+	exclusive_pump();
+}
+
+/* SIGCHLD: by pid, since what liblxc forks in this process is liblxc's. */
+static void
+workers_reap(void)
+{
+	int status;
+
+	for (struct worker *w = port.workers; w != NULL; w = w->next)
+		if (!w->ended && waitpid(w->pid, &status, WNOHANG) == w->pid)
+			worker_ended(w, status);
+}
+
+/* --- Queries: one kept worker, one question at a time ------------------------ */
+
+static void __attribute__((noreturn)) query_main(int fd)
+{
+	uint8_t buf[QUERY_MAX];
+	struct etf_reader r;
+	char name[OP_NAME_MAX];
+	bool known;
+	size_t len;
+
+	op_forked(&port.x);
+	for (;;) {
+		if (recv(fd, &len, sizeof(len), MSG_WAITALL) != sizeof(len) ||
+		    len > sizeof(buf) ||
+		    recv(fd, buf, len, MSG_WAITALL) != (ssize_t)len)
+			_exit(0);
+		etf_open(&r, buf, len);
+		etf_get_tuple(&r, 3);
+		etf_skip(&r);
+		etf_get_atom(&r, name, sizeof(name));
+		call_run(fd,
+		    op_find(name, etf_get_list(&r, UINT32_MAX), &known), buf,
+		    len);
+	}
+}
+
+/* Sends the first question on if the worker is free; forks the worker. */
+static void
+query_pump(void)
+{
+	struct request *req = port.queries;
+	struct worker *w = port.query;
+	size_t len;
+	int fd;
+
+	if (req == NULL || port.asked || port.halting)
+		return;
+	if (w != NULL && w->stale) /* on its way out; its end calls again */
+		return;
+	if (w == NULL) {
+		w = worker_fork(ROLE_QUERY, NULL, "erlxc-query", &fd);
+		if (fd >= 0)
+			query_main(fd);
+		if (w == NULL) {
+			send_raise(req->id, "system_limit");
+			request_pop(&port.queries);
+			return;
+		}
+		port.query = w;
+	}
+	port.asked = true;
+	/* The socket is empty and takes QUERY_MAX at once. */
+	len = sizeof(req->len) + req->len;
+	if (send(w->src.fd, (char *)req + offsetof(struct request, len), len,
+		MSG_NOSIGNAL) != (ssize_t)len)
+		group_kill(w->pid);
+}
+
+/*
+ * Questions that have waited too long get their timeout, the first one's worker
+ * with it: the monitor does not answer. Returns ms to the next deadline or -1.
+ */
+static int
+query_deadlines(void)
+{
+	const int64_t now = now_ms();
+	struct request **link = &port.queries;
+	bool first = port.asked;
+
+	while (*link != NULL && (*link)->deadline <= now) {
+		send_raise((*link)->id, "timeout");
+		if (first) {
+			group_kill(port.query->pid);
+			port.query = NULL;
+			port.asked = false;
+		}
+		first = false;
+		request_pop(link);
+	}
+	query_pump();
+	return *link ? (int)((*link)->deadline - now) : -1;
+}
+
+/* --- Jobs --------------------------------------------------------------------- */
+
+static bool
+job_guarded(const struct op *op)
+{
+	const bool detached = port.x.daemonize || port.x.type == PERMANENT;
+
+	return (op->flags & OP_GUARD) &&
+	       !(detached && strcmp(op->name, "start") == 0);
+}
+
+/* Takes over `req`. */
+static void
+job_run(struct request *req)
+{
+	struct worker *w;
+	int fd;
+
+	if (job_guarded(req->op)) {
+		w = guardian_fork(req->op, req);
+	} else {
+		w = worker_fork(ROLE_JOB, req->op, "erlxc-job", &fd);
+		if (fd >= 0) {
+			op_forked(&port.x);
+			call_run(fd, req->op, req->frame, req->len);
+			_exit(0);
+		}
+	}
+	if (w == NULL) {
+		send_raise(req->id, "system_limit");
+		free(req);
+		return;
+	}
+	w->req = req;
+	if (req->op->flags & OP_EXCL)
+		port.exclusive = w;
+	guard_update();
+}
+
+static void
+exclusive_pump(void)
+{
+	struct request *req;
+
+	while (
+	    port.exclusive == NULL && port.waiting != NULL && !port.halting) {
+		req = port.waiting;
+		port.waiting = req->next;
+		req->next = NULL;
+		job_run(req);
+	}
+}
+
+/* Removes a request that no worker has begun. */
+static bool
+cancel_waiting(struct request **list, uint32_t id, bool keep_first)
+{
+	if (keep_first && *list != NULL && (*list)->id == id) {
+		(*list)->id = 0;
+		return true;
+	}
+	for (; *list != NULL; list = &(*list)->next) {
+		if ((*list)->id == id) {
+			request_pop(list);
+			return true;
+		}
+	}
+	return false;
+}
+
+/* The caller has died. Nobody is told; what may be killed is. */
+static void
+cancel(uint32_t id)
+{
+	if (id == 0 || cancel_waiting(&port.queries, id, port.asked) ||
+	    cancel_waiting(&port.waiting, id, false))
+		return;
+	for (struct worker *w = port.workers; w != NULL; w = w->next) {
+		if (w->req == NULL || w->req->id != id)
+			continue;
+		w->req->id = 0;
+		if (w->role == ROLE_GUARDIAN)
+			guardian_tell(w, TELL_CANCEL);
+		else if (!(w->op->flags & OP_KEEP))
+			group_kill(w->pid);
+	}
+}
+
+/* --- Frames from Erlang --------------------------------------------------------- */
+
+static void
+run_inline(const struct op *op, uint32_t id, const void *frame, size_t len)
+{
+	const enum lifetime type = port.x.type;
+	const bool daemonize = port.x.daemonize;
+	struct etf_reader args;
+	struct call call;
+
+	request_args(&args, frame, len);
+	op_run(&call, &port.x, op, &args);
+	if (call.verdict == OP_OK)
+		call_after(op, frame, len);
+	send_answer(id, call.verdict, call.result.data, call.result.len,
+	    call.why.data, call.why.len);
+	etf_free(&call.result);
+	etf_free(&call.why);
+	if (type != port.x.type || daemonize != port.x.daemonize)
+		guard_policy();
+}
+
+static void
+dispatch(const struct op *op, uint32_t id, const void *frame, size_t len)
+{
+	struct request *req;
+
+	if (!(op->flags & (OP_QUERY | OP_JOB))) {
+		run_inline(op, id, frame, len);
+		return;
+	}
+	if ((op->flags & OP_QUERY) && len > QUERY_MAX) {
+		send_raise(id, "badarg");
+		return;
+	}
+	req = request_new(op, id, frame, len);
+	if (req == NULL) {
+		send_raise(id, "system_limit");
+	} else if (op->flags & OP_QUERY) {
+		request_append(&port.queries, req);
+		query_pump();
+	} else if (op->flags & OP_EXCL) {
+		request_append(&port.waiting, req);
+		exclusive_pump();
+	} else {
+		job_run(req);
+	}
+}
+
+/* The control words, which are not the container's business: no rows. */
+static bool
+control(const char *name, struct etf_reader *r, uint32_t argc)
+{
+	uint32_t id;
+
+	if (strcmp(name, "halt") == 0 && argc == 0) {
+		halt_begin();
+		return true;
+	}
+	if (strcmp(name, "cancel") != 0 || argc != 1)
+		return false;
+	id = (uint32_t)etf_get_uint(r, UINT32_MAX);
+	etf_get_nil(r);
+	if (etf_done(r))
+		cancel(id);
+	return true;
+}
+
+static void
+frame_handle(const uint8_t *frame, size_t len)
+{
+	struct etf_reader r;
+	const struct op *op;
+	char name[OP_NAME_MAX];
+	uint32_t id, argc;
+	bool known;
+
+	if (!etf_check(frame, len))
+		die(EX_PROTOCOL, "malformed frame of %zu bytes", len);
+	etf_open(&r, frame, len);
+	etf_get_tuple(&r, 3);
+	id = (uint32_t)etf_get_uint(&r, UINT32_MAX);
+	if (r.error != ETF_OK || etf_peek(&r) != ETF_ATOM)
+		die(EX_PROTOCOL, "a frame that is no {Id, Command, Args}");
+	etf_get_atom(&r, name, sizeof(name));
+	if (r.error != ETF_OK) { /* a longer name than any row's */
+		send_raise(id, "undef");
+		return;
+	}
+	argc = etf_get_list(&r, UINT32_MAX);
+	if (r.error != ETF_OK)
+		die(EX_PROTOCOL, "a frame that is no {Id, Command, Args}");
+	op = op_find(name, argc, &known);
+	if (op != NULL)
+		dispatch(op, id, frame, len);
+	else if (!control(name, &r, argc))
+		send_raise(id, known ? "badarg" : "undef");
+}
+
+/* Makes room for the frame that begins the buffer, whose length is known. */
+static void
+input_reserve(void)
+{
+	size_t need = INPUT_MIN, len;
+	uint8_t *p;
+
+	if (port.inlen >= 4) {
+		len = (size_t)port.inbuf[0] << 24 | port.inbuf[1] << 16 |
+		      port.inbuf[2] << 8 | port.inbuf[3];
+		if (len > FRAME_MAX)
+			die(EX_PROTOCOL, "a frame of %zu bytes", len);
+		if (need < len + 4)
+			need = len + 4;
+	}
+	if (need == port.incap)
+		return;
+	p = realloc(port.inbuf, need);
+	if (p == NULL)
+		die(EX_PROTOCOL, "no memory for a frame of %zu bytes", need);
+	port.inbuf = p;
+	port.incap = need;
+}
+
+static void
+input_frames(void)
+{
+	const uint8_t *p = port.inbuf;
+	size_t left = port.inlen, len;
+
+	while (left >= 4 && !port.throttled && !port.halting) {
+		len = (size_t)p[0] << 24 | p[1] << 16 | p[2] << 8 | p[3];
+		if (len > left - 4)
+			break;
+		frame_handle(p + 4, len);
+		p += 4 + len;
+		left -= 4 + len;
+	}
+	memmove(port.inbuf, p, left);
+	port.inlen = left;
+}
+
+static void
+input_ready(struct source *src)
+{
+	ssize_t n;
+
+	if (port.throttled) { /* only a hang-up is reported now */
+		halt_begin();
+		return;
+	}
+	input_reserve();
+	n = read(src->fd, port.inbuf + port.inlen, port.incap - port.inlen);
+	if (n < 0 && (errno == EAGAIN || errno == EINTR))
+		return;
+	if (n <= 0) {
+		halt_begin();
+		return;
+	}
+	port.inlen += (size_t)n;
+	input_frames();
+}
+
+/* --- The loop -------------------------------------------------------------------- */
+
+static void
+signals_ready(struct source *src)
+{
+	struct signalfd_siginfo si;
+
+	while (read(src->fd, &si, sizeof(si)) == (ssize_t)sizeof(si)) {
+		if (si.ssi_signo == SIGCHLD)
+			workers_reap();
+		else
+			halt_begin();
+	}
+}
+
+/* True when nothing is left to be waited for. */
+static bool
+halted(void)
+{
+	if (!port.halting)
+		return false;
+	for (struct worker *w = port.workers; w != NULL; w = w->next)
+		if (w->role == ROLE_GUARDIAN ||
+		    (w->role == ROLE_JOB && w->op->flags & OP_KEEP))
+			return now_ms() >= port.halt_deadline;
+	return true;
+}
+
+static int
+loop_timeout(void)
+{
+	int64_t left;
+
+	if (!port.halting)
+		return query_deadlines();
+	left = port.halt_deadline - now_ms();
+	return left > 0 ? (int)left : 0;
+}
+
+static void
+loop(void)
+{
+	struct epoll_event events[64];
+	struct source *src;
+	int n;
+
+	while (!halted()) {
+		n = epoll_wait(port.epoll, events,
+		    sizeof(events) / sizeof(*events), loop_timeout());
+		for (int i = 0; i < n; i++) {
+			src = events[i].data.ptr;
+			if (src->fd >= 0)
+				src->ready(src);
+		}
+		input_frames(); /* what was left while throttled */
+		workers_sweep();
+	}
+}
+
+/* --- Start-up ----------------------------------------------------------------------- */
+
+static const char usage[] =
+    "usage: erlxc -n NAME [-P LXCPATH] [-t temporary|transient|permanent]\n"
+    "             [-e lxc] [-o LOGFILE] [-l LEVEL] [-s SHUTDOWN_MS] [-v]\n"
+    "       erlxc -h | --version\n"
+    "\n"
+    "The port program of erlxc: serves one container on standard input and\n"
+    "output, in frames of {packet,4}. Started by erlxc_drv.\n"
+    "\n"
+    "  -n  the container's name: 1 to 255 of A-Z a-z 0-9 . _ -\n"
+    "  -P  the directory of the containers (lxcpath); an absolute path\n"
+    "  -t  what happens to it when the Erlang side is gone: temporary, stop\n"
+    "      and destroy; transient, stop (default); permanent, nothing\n"
+    "  -e  the engine\n"
+    "  -o  log lines are appended to this file\n"
+    "  -l  log lines are sent to Erlang, from this level on: trace debug info\n"
+    "      notice warn error crit alert fatal\n"
+    "  -s  milliseconds for a clean shutdown when the Erlang side is gone\n"
+    "      (default 5000; 0: the container is killed at once)\n"
+    "  -v  log lines go to standard error too\n";
+
+/* The word's place in a list of words. */
+static size_t
+word_parse(const char *opt, const char *s, const char *const *words, size_t n)
+{
+	for (size_t i = 0; i < n; i++)
+		if (strcmp(s, words[i]) == 0)
+			return i;
+	die(EX_USAGE_, "%s: '%s' is not one of its words; see -h", opt, s);
+}
+
+static int
+grace_parse(const char *s)
+{
+	char *end;
+	const long ms = strtol(s, &end, 10);
+
+	if (*s < '0' || *s > '9' || *end != '\0' || ms > INT_MAX / 2)
+		die(EX_USAGE_, "-s: '%s' is no number of milliseconds", s);
+	return (int)ms;
+}
+
+static int
+log_open(const char *path)
+{
+	const int fd = open(path,
+	    O_WRONLY | O_APPEND | O_CREAT | O_CLOEXEC | O_NOFOLLOW | O_NOCTTY,
+	    0600);
+
+	if (fd < 0)
+		die(1, "-o: %s: %m", path);
+	return fd;
+}
+
+static void
+option(int c, char *arg)
+{
+	static const char *const lifetimes[] = {
+	    "temporary", "transient", "permanent"};
+	struct erlxc *x = &port.x;
+
+	switch (c) {
+	case 'n':
+		x->name = arg;
+		break;
+	case 'P':
+		x->path = arg;
+		break;
+	case 't':
+		x->type = (enum lifetime)word_parse("-t", arg, lifetimes, 3);
+		break;
+	case 'e':
+		word_parse("-e", arg, engines, ENGINES);
+		break;
+	case 'o':
+		port.logfd = log_open(arg);
+		break;
+	case 'l':
+		x->level = levels[word_parse("-l", arg, levels, LEVELS)];
+		port.want_log = true;
+		break;
+	case 's':
+		x->grace_ms = grace_parse(arg);
+		break;
+	case 'v':
+		port.verbose = true;
+		break;
+	case 'h':
+		write_all(STDOUT_FILENO, usage, sizeof(usage) - 1);
+		_exit(0);
+	case 'V':
+		dprintf(STDOUT_FILENO, "erlxc %s (protocol %d, liblxc %s)\n",
+		    ERLXC_VERSION, ERLXC_PROTOCOL,
+		    *op_lxc_version() ? op_lxc_version() : "none");
+		_exit(0);
+	default:
+		die(EX_USAGE_, "unknown option or missing argument; see -h");
+	}
+}
+
+static void
+options(int argc, char *argv[])
+{
+	static const struct option longs[] = {
+	    {"help", 0, NULL, 'h'}, {"version", 0, NULL, 'V'}, {0}};
+	struct erlxc *x = &port.x;
+	int c;
+
+	opterr = 0;
+	x->type = TRANSIENT;
+	x->grace_ms = 5000;
+	x->level = "error";
+	port.logfd = -1;
+	while ((c = getopt_long(
+		    argc, argv, "+n:P:t:e:o:l:s:vh", longs, NULL)) != -1)
+		option(c, optarg);
+	if (optind < argc)
+		die(EX_USAGE_, "unexpected argument '%s'", argv[optind]);
+	if (x->name == NULL)
+		die(EX_USAGE_, "-n NAME is missing; see -h");
+	if (!op_valid_name(x->name))
+		die(EX_USAGE_, "-n: not a container's name");
+	if (x->path != NULL && x->path[0] != '/')
+		die(EX_USAGE_, "-P: '%s' is no absolute path", x->path);
+	/* They may be set anew later, when the old value is freed. */
+	x->name = strdup(x->name);
+	x->path = x->path ? strdup(x->path) : NULL;
+	if (x->name == NULL || (x->path == NULL && !op_default_path(x)))
+		die(1, "no memory, or no default lxcpath");
+}
+
+/* The caller's descriptors are not ours: 0 to 2 are there, none is beyond. */
+static void
+clean_descriptors(void)
+{
+	int fd;
+
+	do
+		fd = open("/dev/null", O_RDWR);
+	while (fd >= 0 && fd <= STDERR_FILENO);
+	if (syscall(SYS_close_range, 3u, ~0u, 0u) == 0)
+		return;
+	for (fd = 3; fd < (int)sysconf(_SC_OPEN_MAX); fd++)
+		close(fd);
+}
+
+/*
+ * Erlang ignores SIGPIPE, and whoever started Erlang may have left more: an
+ * ignored SIGCHLD would make liblxc's own waitpid fail, and its daemonized
+ * monitor miss its init's death.
+ */
+static void
+clean_signals(void)
+{
+	sigset_t none;
+
+	for (int s = 1; s < NSIG; s++)
+		signal(s, SIG_DFL);
+	sigemptyset(&none);
+	sigprocmask(SIG_SETMASK, &none, NULL);
+}
+
+/*
+ * The environment that everything runs with: fixed, but for what an ordinary
+ * user's liblxc needs to find its files, and proxies, for templates. Neither
+ * the loader's variables nor LXC_MEMFD_REXEC nor LISTEN_FDS get through.
+ */
+static char **
+clean_environment(void)
+{
+	static const char *const kept[] = {
+	    "HOME", "XDG_RUNTIME_DIR", "http_proxy", "https_proxy", "no_proxy"};
+	static char path[] = "PATH=/usr/local/sbin:/usr/local/bin:/usr/sbin:"
+			     "/usr/bin:/sbin:/bin";
+	static char mark[] = "ERLXC_REEXECUTED=1", root[] = "HOME=/root";
+	static char *env[8] = {path, mark};
+	const char *value;
+	size_t n = 2;
+
+	for (size_t i = 0; i < sizeof(kept) / sizeof(*kept); i++) {
+		value = getenv(kept[i]);
+		if (i == 0 && geteuid() == 0)
+			env[n++] = root;
+		else if (value != NULL && (i > 1 || value[0] == '/') &&
+			 asprintf(&env[n], "%s=%s", kept[i], value) >= 0)
+			n++;
+	}
+	return env;
+}
+
+static bool
+environment_is(char *const want[])
+{
+	char **p = environ;
+
+	for (; *want != NULL && *p != NULL; want++, p++)
+		if (strcmp(*want, *p) != 0)
+			return false;
+	return *want == NULL && *p == NULL;
+}
+
+/* True when no process can write the file that this process executes. */
+static bool
+program_sealed(void)
+{
+	const int fd = open("/proc/self/exe", O_RDONLY | O_CLOEXEC);
+	struct statvfs vfs;
+	bool sealed;
+
+	if (fd < 0)
+		return false;
+	sealed = (fcntl(fd, F_GET_SEALS) & F_SEAL_WRITE) == F_SEAL_WRITE;
+	if (!sealed && fcntl(fd, F_GET_SEALS) < 0)
+		sealed =
+		    fstatvfs(fd, &vfs) == 0 && (vfs.f_flag & ST_RDONLY) != 0;
+	close(fd);
+	return sealed;
+}
+
+/* A detached, read-only clone of the mount that the program is on, or -1.
+ * Nobody else can reach that mount; the page cache stays shared. */
+static int
+program_clone(void)
+{
+	struct mount_attr attr = {.attr_set = MOUNT_ATTR_RDONLY};
+	int fd;
+
+	fd = (int)syscall(SYS_open_tree, AT_FDCWD, "/proc/self/exe",
+	    OPEN_TREE_CLONE | OPEN_TREE_CLOEXEC);
+	if (fd >= 0 && syscall(SYS_mount_setattr, fd, "", AT_EMPTY_PATH, &attr,
+			   sizeof(attr)) == 0)
+		return fd;
+	fd_close(&fd);
+	return -1;
+}
+
+/* A sealed copy in memory, or -1: for older kernels and ordinary users. */
+static int
+program_copy(void)
+{
+	const int from = open("/proc/self/exe", O_RDONLY | O_CLOEXEC);
+	int fd = (int)syscall(SYS_memfd_create, "erlxc", 3u);
+	ssize_t n = 1;
+
+	while (from >= 0 && fd >= 0 && n > 0)
+		n = sendfile(fd, from, NULL, 1u << 20);
+	if (from >= 0)
+		close(from);
+	if (n != 0 ||
+	    fcntl(fd, F_ADD_SEALS,
+		F_SEAL_SEAL | F_SEAL_SHRINK | F_SEAL_GROW | F_SEAL_WRITE) < 0)
+		fd_close(&fd);
+	return fd;
+}
+
+/*
+ * A process of ours inside a container can be reached through /proc/PID/exe, and
+ * a container that opens it for writing owns the host's program. So the program
+ * executes itself once more, from a file that cannot be written, and with the
+ * clean environment, which the loader and liblxc's constructors read before
+ * main. That it has happened is not believed but seen.
+ */
+static void
+reexecute(char *argv[])
+{
+	char **env = clean_environment();
+	int fd;
+
+	if (environment_is(env) && program_sealed())
+		return;
+	if (getenv("ERLXC_REEXECUTED") != NULL)
+		die(1, "cannot run from a file that nobody can write");
+	fd = program_clone();
+	if (fd < 0)
+		fd = program_copy();
+	if (fd < 0)
+		die(1, "cannot seal the program: %m");
+	syscall(SYS_execveat, fd, "", argv, env, AT_EMPTY_PATH);
+	die(1, "cannot execute the sealed program: %m");
+}
+
+/*
+ * The protocol moves to descriptors that no library prints to and no child
+ * inherits; 0 is /dev/null, 1 and 2 are the log pipe. Returns its reading end.
+ */
+static int
+private_descriptors(int *in, int *out)
+{
+	int log[2], null;
+
+	*in = fcntl(STDIN_FILENO, F_DUPFD_CLOEXEC, 3);
+	*out = fcntl(STDOUT_FILENO, F_DUPFD_CLOEXEC, 3);
+	port.errfd = fcntl(STDERR_FILENO, F_DUPFD_CLOEXEC, 3);
+	null = open("/dev/null", O_RDWR | O_CLOEXEC);
+	if (*in < 0 || *out < 0 || port.errfd < 0 || null < 0 ||
+	    pipe2(log, O_CLOEXEC) < 0)
+		die(1, "no descriptors: %m");
+	dup2(null, STDIN_FILENO);
+	dup2(log[1], STDOUT_FILENO);
+	dup2(log[1], STDERR_FILENO);
+	close(null);
+	close(log[1]);
+	fcntl(*in, F_SETFL, O_NONBLOCK);
+	fcntl(*out, F_SETFL, O_NONBLOCK);
+	fcntl(log[0], F_SETFL, O_NONBLOCK);
+	return log[0];
+}
+
+static int
+signals_open(void)
+{
+	sigset_t set;
+	int fd;
+
+	sigemptyset(&set);
+	sigaddset(&set, SIGCHLD);
+	sigaddset(&set, SIGTERM);
+	sigaddset(&set, SIGHUP);
+	sigaddset(&set, SIGINT);
+	sigprocmask(SIG_BLOCK, &set, NULL);
+	signal(SIGPIPE, SIG_IGN);
+	fd = signalfd(-1, &set, SFD_CLOEXEC | SFD_NONBLOCK);
+	if (fd < 0)
+		die(1, "signalfd: %m");
+	return fd;
+}
+
+int
+main(int argc, char *argv[])
+{
+	int in, out, log;
+
+	port.errfd = STDERR_FILENO;
+	if (argc < 1)
+		return EX_USAGE_;
+	clean_signals();
+	clean_descriptors();
+	umask(022);
+	reexecute(argv);
+	prctl(PR_SET_NAME, "erlxc");
+	options(argc, argv);
+	log = private_descriptors(&in, &out);
+	port.epoll = epoll_create1(EPOLL_CLOEXEC);
+	if (port.epoll < 0)
+		die(1, "epoll_create1: %m");
+	etf_init(&port.outq, OUTPUT_MAX);
+	source_add(&port.signals, signals_open(), EPOLLIN, signals_ready);
+	source_add(&port.log, log, EPOLLIN, log_ready);
+	source_add(&port.out, out, 0, output_ready);
+	source_add(&port.in, in, EPOLLIN, input_ready);
+	op_forked(&port.x);
+	op_open(&port.x);
+	send_ready();
+	guard_update();
+	loop();
+	return 0;
+}

@@ -1,0 +1,2254 @@
+/* SPDX-License-Identifier: ISC */
+/*
+ * The command table: one row a command, and the row's function.
+ *
+ * A row gets its arguments, asks whether they were right and complete
+ * (args_done), calls, and replies; a wrong request has cost nothing by then.
+ * This file alone calls liblxc. What its rows avoid is named at each.
+ */
+#include <sys/mman.h>
+#include <sys/stat.h>
+#include <sys/time.h>
+
+#include <ctype.h>
+#include <dirent.h>
+#include <errno.h>
+#include <fcntl.h>
+#include <limits.h>
+#include <signal.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <strings.h>
+#include <time.h>
+#include <unistd.h>
+
+#include "erlxc.h"
+
+#define RESULT_MAX ((16u << 20) - (64u << 10)) /* a frame, less its why */
+#define WHY_MAX (64u << 10)
+#define DEFAULT_PATH "/var/lib/lxc" /* when there is no liblxc to ask */
+
+/* --- Arguments and replies ------------------------------------------------ */
+
+static void
+raise_class(struct call *call, const char *class)
+{
+	call->verdict = OP_RAISE;
+	etf_rewind(&call->result, 0);
+	etf_put_atom(&call->result, class);
+}
+
+/* Every row asks this before it acts; for one without arguments op_run() does. */
+static bool
+args_done(struct call *call)
+{
+	etf_get_nil(call->in);
+	if (etf_done(call->in))
+		return true;
+	raise_class(
+	    call, call->in->error == ETF_NOMEM ? "system_limit" : "badarg");
+	return false;
+}
+
+static void
+op_name(struct call *call)
+{
+	etf_put_string(&call->result, call->x->name);
+}
+
+static void
+op_version(struct call *call)
+{
+	etf_put_string(&call->result, op_lxc_version());
+}
+
+static const char *const lifetimes[] = {"temporary", "transient", "permanent"};
+
+static void
+op_type(struct call *call)
+{
+	etf_put_atom(&call->result, lifetimes[call->x->type]);
+}
+
+static void
+op_set_type(struct call *call)
+{
+	char atom[16];
+	int i;
+
+	etf_get_atom(call->in, atom, sizeof(atom));
+	for (i = TEMPORARY; i <= PERMANENT; i++)
+		if (strcmp(atom, lifetimes[i]) == 0)
+			break;
+	if (i > PERMANENT)
+		etf_fail(call->in, ETF_RANGE);
+	if (!args_done(call))
+		return;
+	call->x->type = (enum lifetime)i;
+	etf_put_bool(&call->result, true);
+}
+
+bool
+op_valid_name(const char *name)
+{
+	const size_t len = strspn(name,
+	    "abcdefghijklmnopqrstuvwxyzABCDEFGHIJKLMNOPQRSTUVWXYZ0123456789"
+	    "._-");
+
+	return len > 0 && len <= NAME_MAX_LEN && name[len] == '\0' &&
+	       strcmp(name, ".") != 0 && strcmp(name, "..") != 0;
+}
+
+/* The old handle keeps the old name: the port opens another one. */
+static void
+renamed_to(struct erlxc *x, struct etf_reader *in)
+{
+	char *name = etf_get_string(in, NAME_MAX_LEN);
+
+	if (name == NULL)
+		return;
+	free(x->name);
+	x->name = name;
+}
+
+#ifdef HAVE_LXC
+
+#define TEXT_MAX (1u << 20)   /* a configuration value */
+#define ARGV_MAX 65536u       /* words of a command */
+#define CONFIG_MAX (1u << 20) /* a configuration file */
+#define INCLUDE_DEPTH 8       /* files that include files */
+#define KEY_MAX 512           /* a translated key */
+#define LOCK_WAIT_MS 1000     /* for another process's lock on a container */
+#define WAIT_STEP_NS 20000000 /* between two looks at a stopped container */
+#define STOP_TURNS 50         /* such looks, until one that stops has */
+
+/* What this process knows of its container beside the handle. */
+static struct {
+	int log;          /* memfd that liblxc's log goes to, or 0 */
+	bool unread;      /* the configuration on disk could not be loaded */
+	char backend[32]; /* the last lxc.rootfs.backend that was set */
+} self;
+
+/* Strings on the heap, a NULL behind the last one. */
+struct strings {
+	char **v; /* NULL when there never was one */
+	size_t n;
+};
+
+static void
+strings_free(struct strings *l)
+{
+	for (size_t i = 0; i < l->n; i++)
+		free(l->v[i]);
+	free(l->v);
+}
+
+/* Takes `s` over, in every case. */
+static bool
+strings_add(struct strings *l, char *s)
+{
+	char **v = s ? realloc(l->v, (l->n + 2) * sizeof(*v)) : NULL;
+
+	if (v == NULL) {
+		free(s);
+		return false;
+	}
+	l->v = v;
+	v[l->n++] = s;
+	v[l->n] = NULL;
+	return true;
+}
+
+static int
+string_cmp(const void *a, const void *b)
+{
+	return strcmp(*(char *const *)a, *(char *const *)b);
+}
+
+static void
+nap(long ns)
+{
+	const struct timespec t = {.tv_nsec = ns};
+
+	nanosleep(&t, NULL);
+}
+
+/*
+ * A key or value of a configuration. A newline in one would be a key of its own
+ * when the configuration is saved and read again, so control bytes are refused.
+ */
+static char *
+get_text(struct call *call)
+{
+	char *s = etf_get_string(call->in, TEXT_MAX);
+
+	for (const char *p = s; p != NULL && *p != '\0'; p++)
+		if (((unsigned char)*p < ' ' && *p != '\t') || *p == 127)
+			etf_fail(call->in, ETF_INVALID);
+	return s;
+}
+
+/* "/a/" is another path than "/a" to liblxc's sockets and locks. */
+static void
+slashes_cut(char *path)
+{
+	size_t len = strlen(path);
+
+	while (len > 1 && path[len - 1] == '/')
+		path[--len] = '\0';
+}
+
+static char *
+get_path(struct call *call)
+{
+	return etf_get_string(call->in, PATH_MAX - 1);
+}
+
+/* The API's <<>> is C's NULL. */
+static const char *
+or_null(const char *s)
+{
+	return *s == '\0' ? NULL : s;
+}
+
+/* True when the next term is a list of nothing but integers: iodata. */
+static bool
+is_charlist(const struct etf_reader *in)
+{
+	struct etf_reader r = *in;
+	uint32_t n = etf_get_list(&r, UINT32_MAX);
+
+	if (n == 0)
+		return false;
+	while (n > 0 && etf_peek(&r) == ETF_INTEGER) {
+		etf_get_int(&r, 0, 255);
+		n--;
+	}
+	return n == 0;
+}
+
+/* A command: [iodata()], or one iodata() as its only word; <<>>: no word. */
+static struct strings
+get_argv(struct call *call)
+{
+	struct etf_reader *in = call->in;
+	struct strings argv = {0};
+	char *s;
+	uint32_t n;
+
+	if (etf_peek(in) != ETF_LIST || is_charlist(in)) {
+		s = etf_get_string(in, TEXT_MAX);
+		if (s != NULL && *s == '\0')
+			free(s);
+		else if (s != NULL && !strings_add(&argv, s))
+			etf_fail(in, ETF_NOMEM);
+		return argv;
+	}
+	for (n = etf_get_list(in, ARGV_MAX); n > 0; n--)
+		if (!strings_add(&argv, etf_get_string(in, TEXT_MAX)))
+			etf_fail(in, ETF_NOMEM); /* the first error stays */
+	etf_get_nil(in);
+	return argv;
+}
+
+/* Seconds, -1 or the atom infinity: for ever. */
+static int
+get_timeout(struct call *call)
+{
+	char atom[16];
+
+	if (etf_peek(call->in) != ETF_ATOM)
+		return (int)etf_get_int(call->in, -1, INT_MAX);
+	etf_get_atom(call->in, atom, sizeof(atom));
+	if (strcmp(atom, "infinity") != 0)
+		etf_fail(call->in, ETF_RANGE);
+	return -1;
+}
+
+/* The call failed, for this reason, or (NULL) for one that the log has. */
+static void
+fail(struct call *call, const char *why)
+{
+	call->verdict = OP_FAILED;
+	if (why != NULL)
+		etf_put_raw(&call->why, why, strlen(why));
+}
+
+/* true, or false for the reason stated. */
+static void
+reply_bool(struct call *call, bool ok, const char *why)
+{
+	etf_put_bool(&call->result, ok);
+	if (!ok)
+		fail(call, why);
+}
+
+static void
+reply_strings(struct call *call, const struct strings *l)
+{
+	etf_put_list(&call->result, (uint32_t)l->n);
+	for (size_t i = 0; i < l->n; i++)
+		etf_put_string(&call->result, l->v[i]);
+	etf_put_nil(&call->result);
+}
+
+static const struct {
+	int number;
+	const char *name;
+} posix[] = {{EIO, "eio"}, {ENOENT, "enoent"}, {EACCES, "eacces"},
+    {EPERM, "eperm"}, {EBUSY, "ebusy"}, {ENOEXEC, "enoexec"},
+    {EINVAL, "einval"}, {ENOTDIR, "enotdir"}, {EISDIR, "eisdir"},
+    {ELOOP, "eloop"}, {ENOMEM, "enomem"}, {ENOSPC, "enospc"},
+    {EMFILE, "emfile"}, {ENFILE, "enfile"}, {ENODEV, "enodev"},
+    {ENXIO, "enxio"}, {EEXIST, "eexist"}, {EAGAIN, "eagain"}, {EROFS, "erofs"},
+    {ESRCH, "esrch"}, {E2BIG, "e2big"}, {ENAMETOOLONG, "enametoolong"},
+    {EOPNOTSUPP, "enotsup"}};
+
+#define POSIX_LEN (sizeof(posix) / sizeof(*posix))
+
+static void
+reply_error(struct call *call, int number, const char *why)
+{
+	size_t i;
+
+	for (i = POSIX_LEN - 1; i > 0; i--)
+		if (posix[i].number == number)
+			break;
+	etf_put_tuple(&call->result, 2);
+	etf_put_atom(&call->result, "error");
+	etf_put_atom(&call->result, posix[i].name);
+	fail(call, why);
+}
+
+/* --- The log, liblxc's only account of its reasons ------------------------ */
+
+void
+op_forked(struct erlxc *x)
+{
+	char file[32];
+	struct lxc_log log = {.level = x->level, .file = file, .quiet = true};
+
+	/* An open log is never opened again, and two processes that write to
+	 * one would find each other's reasons. */
+	lxc_log_close();
+	if (self.log > 0)
+		close(self.log);
+	self.log = memfd_create("liblxc.log", MFD_CLOEXEC);
+	if (self.log < 0)
+		return;
+	snprintf(file, sizeof(file), "/proc/self/fd/%d", self.log);
+	lxc_log_init(&log);
+}
+
+/* What the log holds, its last WHY_MAX bytes; malloc'd. The log is emptied. */
+static char *
+log_take(void)
+{
+	struct stat st;
+	char *s = malloc(WHY_MAX);
+	off_t at;
+	ssize_t n;
+
+	if (s == NULL || self.log <= 0 || fstat(self.log, &st) < 0) {
+		free(s);
+		return NULL;
+	}
+	at = st.st_size < WHY_MAX ? 0 : st.st_size - (off_t)WHY_MAX + 1;
+	n = st.st_size > 0 ? pread(self.log, s, WHY_MAX - 1, at) : 0;
+	s[n > 0 ? n : 0] = '\0';
+	if (n > 0 && ftruncate(self.log, 0) < 0)
+		s[0] = '\0';
+	return s;
+}
+
+/*
+ * A line is "lxc NAME DATE LEVEL CATEGORY - FILE:FUNCTION:LINE - MESSAGE".
+ * The message of one that tells of an error, else NULL.
+ */
+static const char *
+log_message(char *line)
+{
+	static const char *const errors[] = {
+	    " ERROR ", " CRIT ", " ALERT ", " FATAL "};
+	char *head = strstr(line, " - ");
+	char *text = head ? strstr(head + 3, " - ") : NULL;
+	bool error = false;
+
+	if (text == NULL)
+		return NULL;
+	*head = '\0';
+	for (size_t i = 0; i < sizeof(errors) / sizeof(*errors); i++)
+		error = error || strstr(line, errors[i]) != NULL;
+	*head = ' ';
+	return error ? text + 3 : NULL;
+}
+
+/*
+ * After a row: the reason of a failure that stated none. Lines that only a
+ * lower level asked for go on to the log pipe; errors, liblxc wrote there.
+ */
+static void
+log_end(struct call *call)
+{
+	const bool more =
+	    call->x->level != NULL && strcasecmp(call->x->level, "error") != 0;
+	const bool want = call->verdict == OP_FAILED && call->why.len == 0;
+	const int number = errno;
+	AUTO_STRING s = NULL;
+	char *line, *save = NULL;
+	const char *text;
+
+	if ((call->verdict == OP_OK && !more) || (s = log_take()) == NULL)
+		return;
+	for (line = strtok_r(s, "\n", &save); line != NULL;
+	     line = strtok_r(NULL, "\n", &save)) {
+		text = log_message(line);
+		if (text == NULL && more)
+			dprintf(STDERR_FILENO, "%s\n", line);
+		if (text == NULL || !want)
+			continue;
+		etf_put_raw(&call->why, "\n", call->why.len > 0);
+		etf_put_raw(&call->why, text, strlen(text));
+	}
+	errno = number;
+}
+
+/* Lines of rows that succeeded are no reasons for the next failure. */
+static void
+log_clear(void)
+{
+	if (self.log > 0 && ftruncate(self.log, 0) < 0)
+		errno = 0;
+}
+
+/* --- Deadlines ------------------------------------------------------------ */
+
+static int expired; /* the status to exit with */
+
+static void
+on_expiry(int signo)
+{
+	(void)signo;
+	_exit(expired);
+}
+
+static void
+on_interrupt(int signo)
+{
+	(void)signo;
+}
+
+/* SIGALRM in `ms`, to interrupt what is under way; -1: none any more. */
+static void
+timer(int64_t ms, void (*handler)(int))
+{
+	struct sigaction sa = {.sa_handler = handler}; /* no SA_RESTART */
+	struct itimerval t = {0};
+
+	setitimer(ITIMER_REAL, &t, NULL);
+	sigaction(SIGALRM, &sa, NULL);
+	if (ms < 0)
+		return;
+	t.it_value.tv_sec = ms / 1000;
+	t.it_value.tv_usec = ms % 1000 * 1000 + 1;
+	setitimer(ITIMER_REAL, &t, NULL);
+}
+
+/*
+ * From now on this process has `ms` for what it does, then ends with `status`;
+ * -1: no deadline. Exiting is the only way out of liblxc, whose receive loops
+ * start again when a signal interrupts them.
+ */
+static void
+deadline(int64_t ms, int status)
+{
+	expired = status;
+	timer(ms, ms < 0 ? SIG_DFL : on_expiry);
+}
+
+/*
+ * Around a call that locks the container on disk: the wait for another
+ * process's lock is interrupted then, which liblxc takes for a failure.
+ */
+static void
+lock_bound(bool on)
+{
+	timer(on ? LOCK_WAIT_MS : -1, on ? on_interrupt : SIG_DFL);
+}
+
+/* --- Configuration from before LXC 2.1 ------------------------------------ */
+
+/* Keys without their "lxc."; NULL: of no effect for long. */
+static const struct {
+	const char *old, *new;
+} renamed[] = {{"utsname", "uts.name"}, {"rootfs", "rootfs.path"},
+    {"mount", "mount.fstab"}, {"pts", "pty.max"}, {"tty", "tty.max"},
+    {"devttydir", "tty.dir"}, {"console", "console.path"},
+    {"aa_profile", "apparmor.profile"},
+    {"aa_allow_incomplete", "apparmor.allow_incomplete"},
+    {"se_context", "selinux.context"}, {"seccomp", "seccomp.profile"},
+    {"id_map", "idmap"}, {"init_cmd", "init.cmd"}, {"init_uid", "init.uid"},
+    {"init_gid", "init.gid"}, {"haltsignal", "signal.halt"},
+    {"rebootsignal", "signal.reboot"}, {"stopsignal", "signal.stop"},
+    {"syslog", "log.syslog"}, {"loglevel", "log.level"},
+    {"logfile", "log.file"}, {"limit", "prlimit"}, {"kmsg", NULL},
+    {"pivotdir", NULL}};
+
+#define RENAMED_LEN (sizeof(renamed) / sizeof(*renamed))
+
+enum key {
+	KEY_CURRENT, /* as it is */
+	KEY_RENAMED, /* another one today */
+	KEY_BACKEND, /* lxc.rootfs.backend: a part of lxc.rootfs.path today */
+	KEY_IGNORED,
+	KEY_REFUSED /* of a network device, before any was started */
+};
+
+/*
+ * lxc.network.KEY is about the device started last, whose index is *nic (-1:
+ * none); setting its type starts the next one. lxc.network.N.KEY names one.
+ */
+static enum key
+network_translate(const char *key, int *nic, bool set, char *dst)
+{
+	const bool all = *key == '\0';
+	char *end;
+	long n = *nic;
+	const char *address;
+
+	if (all || strcmp(key, ".") == 0) {
+		snprintf(dst, KEY_MAX, "lxc.net");
+		return all ? KEY_RENAMED : KEY_CURRENT;
+	}
+	key++;
+	if (isdigit((unsigned char)*key)) {
+		n = strtol(key, &end, 10);
+		key = end + (*end == '.');
+	} else if (set && strcmp(key, "type") == 0) {
+		n = ++*nic;
+	}
+	if (n < 0 || n > INT_MAX)
+		return KEY_REFUSED;
+	address = strcmp(key, "ipv4") == 0 || strcmp(key, "ipv6") == 0
+		      ? ".address"
+		      : "";
+	snprintf(dst, KEY_MAX, "lxc.net.%ld%s%s%s", n, *key ? "." : "", key,
+	    address);
+	return KEY_RENAMED;
+}
+
+/* What `key` is today; its name in `dst` when that is another. */
+static enum key
+key_translate(const char *key, int *nic, bool set, char *dst)
+{
+	if (strncmp(key, "lxc.", 4) != 0 || strlen(key) > KEY_MAX / 2)
+		return KEY_CURRENT;
+	key += 4;
+	if (strcmp(key, "rootfs.backend") == 0)
+		return KEY_BACKEND;
+	if (strncmp(key, "limit.", 6) == 0) {
+		snprintf(dst, KEY_MAX, "lxc.prlimit.%s", key + 6);
+		return KEY_RENAMED;
+	}
+	if (strncmp(key, "network", 7) == 0 &&
+	    (key[7] == '\0' || key[7] == '.'))
+		return network_translate(key + 7, nic, set, dst);
+	for (size_t i = 0; i < RENAMED_LEN; i++) {
+		if (strcmp(key, renamed[i].old) != 0)
+			continue;
+		if (renamed[i].new == NULL)
+			return KEY_IGNORED;
+		snprintf(dst, KEY_MAX, "lxc.%s", renamed[i].new);
+		return KEY_RENAMED;
+	}
+	return KEY_CURRENT;
+}
+
+/* A rootfs and its driver, as today's one value. */
+static char *
+rootfs_value(const char *backend, const char *path)
+{
+	char *s;
+
+	if (strcmp(backend, "overlayfs") == 0)
+		backend = "overlay";
+	if (*path == '\0' || *backend == '\0' || strchr(path, ':') != NULL)
+		return strdup(path);
+	return asprintf(&s, "%s:%s", backend, path) < 0 ? NULL : s;
+}
+
+/* A file that is being translated, with the files that it includes. */
+struct translation {
+	int nic;
+	bool used; /* there was something to translate */
+	char backend[32];
+	char rootfs[PATH_MAX];
+	struct etf_writer text;
+};
+
+static void
+translation_free(struct translation *t)
+{
+	etf_free(&t->text);
+}
+
+static void
+translation_put(struct translation *t, const char *key, const char *value)
+{
+	AUTO_STRING line = NULL;
+	const int len = asprintf(&line, "%s = %s\n", key, value);
+
+	if (len < 0) {
+		line = NULL;
+		t->text.error = ETF_NOMEM;
+		return;
+	}
+	etf_put_raw(&t->text, line, (size_t)len);
+}
+
+static void
+translation_rootfs(struct translation *t)
+{
+	AUTO_STRING value = rootfs_value(t->backend, t->rootfs);
+
+	translation_put(t, "lxc.rootfs.path", value ? value : "");
+}
+
+/* The whole of a regular file, with a NUL behind it. A FIFO would block. */
+static char *
+file_read(const char *path)
+{
+	AUTO_FD fd = open(path, O_RDONLY | O_NONBLOCK | O_CLOEXEC | O_NOCTTY);
+	struct stat st;
+	char *s;
+	ssize_t n;
+
+	if (fd < 0 || fstat(fd, &st) < 0)
+		return NULL;
+	if (!S_ISREG(st.st_mode) || st.st_size > (off_t)CONFIG_MAX) {
+		errno = S_ISREG(st.st_mode) ? EFBIG : EINVAL;
+		return NULL;
+	}
+	if ((s = malloc((size_t)st.st_size + 1)) == NULL)
+		return NULL;
+	n = read(fd, s, (size_t)st.st_size);
+	s[n > 0 ? n : 0] = '\0';
+	return s;
+}
+
+/*
+ * The key and value of a line, malloc'd, the value without the blanks and the
+ * quotes around it. False: it has none, a comment or what liblxc skips.
+ */
+static bool
+line_split(const char *line, char **key, char **value)
+{
+	char *v;
+	size_t len;
+
+	if (sscanf(line, " %m[^= \t\r]%*[ \t\r]", key) != 1 ||
+	    strncmp(*key, "lxc.", 4) != 0 || (v = strchr(line, '=')) == NULL)
+		return false;
+	v += 1 + strspn(v + 1, " \t\r");
+	for (len = strlen(v); len > 0 && isspace((unsigned char)v[len - 1]);)
+		len--;
+	if (len > 1 && strchr("'\"", *v) != NULL && v[len - 1] == *v)
+		return (*value = strndup(v + 1, len - 2)) != NULL;
+	return (*value = strndup(v, len)) != NULL;
+}
+
+static bool file_translate(struct translation *t, const char *path, int depth);
+
+static int
+is_conf(const struct dirent *e)
+{
+	const size_t len = strlen(e->d_name);
+
+	return len > 5 && strcmp(e->d_name + len - 5, ".conf") == 0;
+}
+
+static bool
+dir_translate(struct translation *t, const char *path, int depth)
+{
+	struct dirent **list = NULL;
+	const int n = scandir(path, &list, is_conf, alphasort);
+	bool ok = n >= 0;
+
+	for (int i = 0; i < n; i++) {
+		AUTO_STRING file = NULL;
+
+		if (asprintf(&file, "%s/%s", path, list[i]->d_name) < 0)
+			file = NULL;
+		ok = ok && file != NULL && file_translate(t, file, depth);
+		free(list[i]);
+	}
+	free(list);
+	return ok;
+}
+
+/*
+ * A file with nothing to translate stays included by name, so that a saved
+ * configuration goes on following it. What is not there, liblxc reports.
+ */
+static bool
+include_translate(struct translation *t, const char *path, int depth)
+{
+	const size_t at = t->text.len;
+	const bool used = t->used;
+	struct stat st;
+
+	t->used = false;
+	if (stat(path, &st) == 0 &&
+	    !(S_ISDIR(st.st_mode) ? dir_translate(t, path, depth + 1)
+				  : file_translate(t, path, depth + 1)))
+		return false;
+	if (!t->used) {
+		etf_rewind(&t->text, at);
+		translation_put(t, "lxc.include", path);
+	}
+	t->used = t->used || used;
+	return true;
+}
+
+static bool
+line_translate(struct translation *t, const char *line, int depth)
+{
+	AUTO_STRING key = NULL;
+	AUTO_STRING value = NULL;
+	char dst[KEY_MAX];
+	enum key kind = KEY_CURRENT;
+	int n;
+
+	if (line_split(line, &key, &value)) {
+		if (strcmp(key, "lxc.include") == 0 && *value != '\0')
+			return include_translate(t, value, depth);
+		if (sscanf(key, "lxc.net.%d", &n) == 1 && n > t->nic)
+			t->nic = n;
+		kind = key_translate(key, &t->nic, true, dst);
+	}
+	if (kind == KEY_CURRENT) {
+		etf_put_raw(&t->text, line, strlen(line));
+		etf_put_raw(&t->text, "\n", 1);
+		return true;
+	}
+	t->used = true;
+	if (kind == KEY_BACKEND) {
+		snprintf(t->backend, sizeof(t->backend), "%s", value);
+		if (t->rootfs[0] != '\0')
+			translation_rootfs(t);
+	} else if (kind == KEY_RENAMED && strcmp(key, "lxc.rootfs") == 0) {
+		snprintf(t->rootfs, sizeof(t->rootfs), "%s", value);
+		translation_rootfs(t);
+	} else if (kind == KEY_RENAMED) {
+		translation_put(t, dst, value);
+	}
+	return kind != KEY_REFUSED;
+}
+
+static bool
+file_translate(struct translation *t, const char *path, int depth)
+{
+	AUTO_STRING text = NULL;
+	char *line, *next;
+
+	errno = depth > INCLUDE_DEPTH ? ELOOP : 0;
+	if (depth > INCLUDE_DEPTH || (text = file_read(path)) == NULL)
+		return false;
+	for (line = text; line != NULL && *line != '\0'; line = next) {
+		if ((next = strchr(line, '\n')) != NULL)
+			*next++ = '\0';
+		if (!line_translate(t, line, depth)) {
+			errno = errno ? errno : EINVAL;
+			return false;
+		}
+	}
+	return t->text.error == ETF_OK;
+}
+
+/* liblxc reads configurations from files only. */
+static bool
+text_load(struct lxc_container *c, const struct etf_writer *text)
+{
+	AUTO_FD fd = memfd_create("config", MFD_CLOEXEC);
+	char file[32];
+
+	if (fd < 0 || write(fd, text->data, text->len) != (ssize_t)text->len)
+		return false;
+	snprintf(file, sizeof(file), "/proc/self/fd/%d", fd);
+	return c->load_config(c, file);
+}
+
+/*
+ * Loads what file_translate() has read of `path`. A file without old keys is
+ * loaded by its own name, which hooks are told, but spelled with one more
+ * slash: for its own spelling liblxc would wait for the disk lock.
+ */
+static bool
+translation_load(
+    struct translation *t, struct lxc_container *c, const char *path)
+{
+	AUTO_STRING alias = NULL;
+
+	snprintf(self.backend, sizeof(self.backend), "%s", t->backend);
+	if (t->used)
+		return text_load(c, &t->text);
+	if (asprintf(&alias, "%s%s", *path == '/' ? "/" : "", path) < 0) {
+		alias = NULL;
+		return false;
+	}
+	return c->load_config(c, alias);
+}
+
+/* --- The handle ----------------------------------------------------------- */
+
+const char *
+op_lxc_version(void)
+{
+	return lxc_get_version();
+}
+
+bool
+op_default_path(struct erlxc *x)
+{
+	if (x->path == NULL)
+		x->path = strdup(lxc_get_global_config_item("lxc.lxcpath"));
+	return x->path != NULL;
+}
+
+/* lxcpath/name, with `tail` behind it; malloc'd. */
+static char *
+container_file(const struct erlxc *x, const char *tail)
+{
+	char *s;
+
+	return asprintf(&s, "%s/%s%s", x->path, x->name, tail) < 0 ? NULL : s;
+}
+
+/*
+ * A handle that has no configuration, whatever is on disk. liblxc derives the
+ * lock's name and the configuration's from the path that it is given: ".." goes
+ * back to the same lock, but through a directory that does not exist no file is
+ * found.
+ */
+static struct lxc_container *
+handle_bare(const struct erlxc *x)
+{
+	AUTO_STRING path = NULL;
+	struct lxc_container *c;
+
+	if (asprintf(&path, "/.erlxc-none/..%s", x->path) < 0) {
+		path = NULL;
+		return NULL;
+	}
+	c = lxc_container_new(x->name, path);
+	if (c != NULL && !c->set_config_path(c, x->path)) {
+		lxc_container_put(c);
+		return NULL;
+	}
+	return c;
+}
+
+/*
+ * liblxc gives no handle for a configuration that it cannot parse; here there
+ * is one without configuration, by which the container can still be stopped or
+ * destroyed. A file with old keys is never shown to liblxc.
+ */
+bool
+op_open(struct erlxc *x)
+{
+	AUTO(translation_free) struct translation t = {.nic = -1};
+	AUTO_STRING file = NULL;
+	bool read, absent;
+
+	op_close(x);
+	etf_init(&t.text, 4 * CONFIG_MAX);
+	if (!op_valid_name(x->name) || !op_default_path(x) ||
+	    x->path[0] != '/' || (file = container_file(x, "/config")) == NULL)
+		return false;
+	read = file_translate(&t, file, 0);
+	absent = !read && (errno == ENOENT || errno == ENOTDIR);
+	if (absent || (read && !t.used)) {
+		lock_bound(true);
+		x->c = lxc_container_new(x->name, x->path);
+		lock_bound(false);
+	}
+	if (x->c == NULL && (x->c = handle_bare(x)) != NULL && !absent &&
+	    !(read && translation_load(&t, x->c, file))) {
+		x->c->clear_config(x->c);
+		self.unread = true;
+	}
+	return x->c != NULL;
+}
+
+void
+op_close(struct erlxc *x)
+{
+	if (x->c != NULL)
+		lxc_container_put(x->c);
+	x->c = NULL;
+	self.unread = false;
+	self.backend[0] = '\0';
+}
+
+/*
+ * The state, or NULL when the monitor will not tell it. A monitor that is going
+ * away drops the question; asked again, it is gone: STOPPED.
+ */
+static const char *
+state(struct lxc_container *c)
+{
+	const char *s;
+
+	for (int i = 0; i < 20; i++) {
+		s = c->state(c);
+		if (s != NULL && strcmp(s, "INVALID STATE") != 0)
+			return s;
+		nap(5000000);
+	}
+	return NULL;
+}
+
+static bool
+is_stopped(struct lxc_container *c)
+{
+	const char *s = state(c);
+
+	return s != NULL && strcmp(s, "STOPPED") == 0;
+}
+
+/* --- Rows: the configuration ---------------------------------------------- */
+
+typedef int getter(struct lxc_container *, const char *, char *, int);
+
+/* The text that one of liblxc's ask-for-the-length getters has; malloc'd. */
+static char *
+fetch(struct lxc_container *c, getter *get, const char *key)
+{
+	const int len = get(c, key, NULL, 0);
+	char *s = len < 0 ? NULL : calloc(1, (size_t)len + 1);
+
+	if (s != NULL && len > 0 && get(c, key, s, len + 1) < 0) {
+		free(s);
+		return NULL;
+	}
+	return s;
+}
+
+static void
+newline_cut(char *s)
+{
+	const size_t len = strlen(s);
+
+	if (len > 0 && s[len - 1] == '\n')
+		s[len - 1] = '\0';
+}
+
+/* The index of the last network device, -1: none. There may be gaps. */
+static int
+nic_last(struct lxc_container *c)
+{
+	AUTO_STRING types = fetch(c, c->get_config_item, "lxc.net");
+	char key[32];
+	int left = 0, i = -1;
+
+	for (const char *p = types; p != NULL && *p != '\0'; p++)
+		left += *p == '\n';
+	while (left > 0 && i < 4095) {
+		snprintf(key, sizeof(key), "lxc.net.%d.type", ++i);
+		left -= c->get_config_item(c, key, NULL, 0) >= 0;
+	}
+	return i;
+}
+
+/* The key of today for one that is asked for or cleared. */
+static enum key
+key_current(struct lxc_container *c, char **key, char *dst)
+{
+	int nic = strncmp(*key, "lxc.network.", 12) == 0 ? nic_last(c) : -1;
+	const enum key kind = key_translate(*key, &nic, false, dst);
+
+	if (kind == KEY_RENAMED) {
+		free(*key);
+		*key = strdup(dst);
+	}
+	return *key == NULL ? KEY_REFUSED : kind;
+}
+
+static void
+op_config_file_name(struct call *call)
+{
+	struct lxc_container *c = call->x->c;
+
+	AUTO_STRING name = c->config_file_name(c);
+	etf_put_string(&call->result, name ? name : "");
+}
+
+static void
+op_get_config_path(struct call *call)
+{
+	etf_put_string(&call->result, call->x->c->get_config_path(call->x->c));
+}
+
+/* Neither the handle's configuration nor its lock moves along. */
+static void
+op_set_config_path(struct call *call)
+{
+	struct erlxc *x = call->x;
+	AUTO_STRING path = get_path(call);
+	bool ok;
+
+	if (path != NULL && *path != '/')
+		etf_fail(call->in, ETF_RANGE);
+	if (!args_done(call))
+		return;
+	slashes_cut(path);
+	ok = x->c->set_config_path(x->c, path);
+	if (ok) {
+		free(x->path);
+		x->path = path;
+		path = NULL;
+	}
+	reply_bool(call, ok, NULL);
+}
+
+/* No configuration, as after clear_config, is an answer and no crash. */
+static void
+op_get_config_item(struct call *call)
+{
+	struct lxc_container *c = call->x->c;
+	AUTO_STRING key = get_text(call);
+	AUTO_STRING value = NULL;
+	char dst[KEY_MAX];
+	enum key kind;
+
+	if (!args_done(call))
+		return;
+	kind = key_current(c, &key, dst);
+	if (kind == KEY_BACKEND || kind == KEY_IGNORED)
+		value = strdup(kind == KEY_BACKEND ? self.backend : "");
+	else if (kind != KEY_REFUSED)
+		value = fetch(c, c->get_config_item, key);
+	if (value == NULL) {
+		etf_put_atom(&call->result, "none");
+		fail(call, c->lxc_conf ? "no such key" : "no configuration");
+		return;
+	}
+	newline_cut(value);
+	etf_put_string(&call->result, value);
+}
+
+static void
+op_get_keys(struct call *call)
+{
+	struct lxc_container *c = call->x->c;
+	AUTO_STRING key = get_text(call);
+	AUTO_STRING keys = NULL;
+	char dst[KEY_MAX];
+
+	if (!args_done(call))
+		return;
+	if (key_current(c, &key, dst) != KEY_REFUSED)
+		keys = fetch(c, c->get_keys, or_null(key));
+	etf_put_string(&call->result, keys ? keys : "");
+	if (keys == NULL)
+		fail(call, c->lxc_conf ? "no such key" : "no configuration");
+}
+
+static bool
+rootfs_set(struct lxc_container *c, const char *path)
+{
+	AUTO_STRING value = rootfs_value(self.backend, path);
+
+	return value && c->set_config_item(c, "lxc.rootfs.path", value);
+}
+
+/* An included file may have old keys, or be a FIFO that nobody writes to. */
+static bool
+include_set(struct lxc_container *c, const char *path)
+{
+	AUTO(translation_free) struct translation t = {.nic = -1};
+
+	etf_init(&t.text, 4 * CONFIG_MAX);
+	if (!include_translate(&t, path, 0))
+		return false;
+	return t.used ? text_load(c, &t.text)
+		      : c->set_config_item(c, "lxc.include", path);
+}
+
+static bool
+item_set(struct lxc_container *c, const char *key, const char *value)
+{
+	int nic = strncmp(key, "lxc.network.", 12) == 0 ? nic_last(c) : -1;
+	AUTO_STRING rootfs = NULL;
+	char dst[KEY_MAX];
+
+	switch (key_translate(key, &nic, true, dst)) {
+	case KEY_CURRENT:
+		if (strcmp(key, "lxc.include") == 0 && *value != '\0')
+			return include_set(c, value);
+		return c->set_config_item(c, key, value);
+	case KEY_RENAMED:
+		if (strcmp(key, "lxc.rootfs") == 0)
+			return rootfs_set(c, value);
+		return c->set_config_item(c, dst, value);
+	case KEY_BACKEND:
+		snprintf(self.backend, sizeof(self.backend), "%s", value);
+		rootfs = fetch(c, c->get_config_item, "lxc.rootfs.path");
+		return rootfs == NULL || *rootfs == '\0' ||
+		       rootfs_set(c, rootfs);
+	case KEY_IGNORED:
+		return true;
+	case KEY_REFUSED:
+		break;
+	}
+	errno = EINVAL;
+	return false;
+}
+
+static void
+op_set_config_item(struct call *call)
+{
+	AUTO_STRING key = get_text(call);
+	AUTO_STRING value = get_text(call);
+
+	if (args_done(call))
+		reply_bool(call, item_set(call->x->c, key, value), NULL);
+}
+
+static void
+op_clear_config_item(struct call *call)
+{
+	struct lxc_container *c = call->x->c;
+	AUTO_STRING key = get_text(call);
+	char dst[KEY_MAX];
+	enum key kind;
+
+	if (!args_done(call))
+		return;
+	kind = key_current(c, &key, dst);
+	if (kind == KEY_BACKEND)
+		self.backend[0] = '\0';
+	reply_bool(call,
+	    kind == KEY_BACKEND || kind == KEY_IGNORED ||
+		(kind != KEY_REFUSED && c->clear_config_item(c, key)),
+	    NULL);
+}
+
+static void
+op_clear_config(struct call *call)
+{
+	call->x->c->clear_config(call->x->c);
+	reply_bool(call, true, NULL);
+}
+
+/*
+ * Loading adds to what there is, and lists grow: a hook would run twice. The
+ * container's own file therefore takes the place of what was loaded.
+ */
+static void
+op_load_config(struct call *call)
+{
+	struct lxc_container *c = call->x->c;
+	AUTO(translation_free) struct translation t = {.nic = -1};
+	AUTO_STRING path = get_path(call);
+	AUTO_STRING own = c->config_file_name(c);
+	const char *file;
+	bool ok;
+
+	if (!args_done(call))
+		return;
+	file = *path ? path : own;
+	etf_init(&t.text, 4 * CONFIG_MAX);
+	ok = own != NULL && file_translate(&t, file, 0);
+	if (ok && strcmp(file, own) == 0)
+		c->clear_config(c);
+	ok = ok && translation_load(&t, c, file);
+	self.unread = self.unread && !ok;
+	reply_bool(call, ok, NULL);
+}
+
+/*
+ * liblxc would wait for a FIFO's reader, and it would write the little that a
+ * handle knows over a configuration that it could not read.
+ */
+static void
+op_save_config(struct call *call)
+{
+	struct lxc_container *c = call->x->c;
+	AUTO_STRING path = get_path(call);
+	const char *file;
+	struct stat st;
+	bool ok;
+
+	if (!args_done(call))
+		return;
+	AUTO_STRING own = c->config_file_name(c);
+	file = *path ? path : own;
+	if (own == NULL) {
+		reply_bool(call, false, NULL);
+	} else if (stat(file, &st) == 0 && !S_ISREG(st.st_mode)) {
+		reply_bool(call, false, "not a regular file");
+	} else if (self.unread && strcmp(file, own) == 0) {
+		reply_bool(
+		    call, false, "the configuration on disk was never loaded");
+	} else {
+		lock_bound(true);
+		ok = c->save_config(c, or_null(path));
+		lock_bound(false);
+		reply_bool(call, ok, NULL);
+	}
+}
+
+static void
+op_defined(struct call *call)
+{
+	etf_put_bool(&call->result, call->x->c->is_defined(call->x->c));
+}
+
+static void
+op_daemonize(struct call *call)
+{
+	const bool on = etf_get_int(call->in, 0, 1) == 1;
+
+	if (!args_done(call))
+		return;
+	call->x->daemonize = on;
+	reply_bool(call, true, NULL);
+}
+
+/* --- Rows: lists ---------------------------------------------------------- */
+
+static bool
+list_defined(const char *path, struct strings *l)
+{
+	char **v = NULL;
+	const int n = list_defined_containers(path, &v, NULL);
+	bool ok = n >= 0;
+
+	for (int i = 0; i < n; i++)
+		ok = strings_add(l, v[i]) && ok;
+	free(v);
+	return ok;
+}
+
+/* The socket's name for a path that is too long for one: FNV-1a of it. */
+static void
+socket_hashed(const char *path, const char *name, char *dst, size_t size)
+{
+	uint64_t hash = 0xcbf29ce484222325;
+	const char *part[] = {path, "/", name};
+
+	for (size_t i = 0; i < 3; i++)
+		for (const char *p = part[i]; *p != '\0'; p++)
+			hash = (hash ^ (uint8_t)*p) * 0x100000001b3;
+	snprintf(dst, size, "lxc/%016llx/command", (unsigned long long)hash);
+}
+
+/* The container in `path` that listens at `sock`, one of `defined` when it is
+ * known only by its hash; malloc'd, or NULL. */
+static char *
+socket_owner(const char *path, const char *sock, const struct strings *defined)
+{
+	const size_t len = strlen(path), all = strlen(sock);
+	char hashed[64];
+	char *name;
+
+	for (size_t i = 0; i < defined->n && strncmp(sock, "lxc/", 4) == 0;
+	     i++) {
+		socket_hashed(path, defined->v[i], hashed, sizeof(hashed));
+		if (strcmp(sock, hashed) == 0)
+			return strdup(defined->v[i]);
+	}
+	if (all <= len + 9 || strncmp(sock, path, len) != 0 ||
+	    sock[len] != '/' || strcmp(sock + all - 8, "/command") != 0)
+		return NULL;
+	name = strndup(sock + len + 1, all - len - 9);
+	if (name != NULL && !op_valid_name(name)) {
+		free(name);
+		return NULL;
+	}
+	return name;
+}
+
+/*
+ * Running containers by their command sockets. liblxc's own list takes the
+ * place of a space in the path for its end, and asks the monitor of every
+ * container with a hashed socket.
+ */
+static bool
+list_active(const char *path, struct strings *l)
+{
+	AUTO_FILE f = fopen("/proc/net/unix", "re");
+	AUTO(strings_free) struct strings defined = {0};
+	AUTO_STRING line = NULL;
+	size_t size = 0;
+	char *sock, *name;
+	bool ok = f != NULL;
+
+	list_defined(path, &defined); /* an unreadable path has none */
+	while (ok && getline(&line, &size, f) > 0) {
+		if ((sock = strchr(line, '@')) == NULL)
+			continue;
+		newline_cut(sock);
+		name = socket_owner(path, sock + 1, &defined);
+		ok = name == NULL || strings_add(l, name);
+	}
+	return ok;
+}
+
+/* A socket is there once for each of its connections. */
+static void
+strings_unique(struct strings *l)
+{
+	size_t n = 0;
+
+	if (l->n > 0)
+		qsort(l->v, l->n, sizeof(*l->v), string_cmp);
+	for (size_t i = 0; i < l->n; i++) {
+		if (n > 0 && strcmp(l->v[n - 1], l->v[i]) == 0)
+			free(l->v[i]);
+		else
+			l->v[n++] = l->v[i];
+	}
+	l->n = n;
+}
+
+/* list_defined_containers, list_active_containers, list_all_containers */
+static void
+op_list(struct call *call)
+{
+	const bool all = strncmp(call->op->name, "list_al", 7) == 0;
+	const bool active = strncmp(call->op->name, "list_ac", 7) == 0;
+	AUTO_STRING path = get_path(call);
+	AUTO(strings_free) struct strings l = {0};
+	const char *where;
+
+	if (!args_done(call))
+		return;
+	slashes_cut(path);
+	where = *path ? path : op_default_path(call->x) ? call->x->path : "";
+	if ((!active && !list_defined(where, &l)) ||
+	    ((all || active) && !list_active(where, &l)))
+		fail(call, NULL);
+	strings_unique(&l);
+	reply_strings(call, &l);
+}
+
+/* --- Rows: a running container -------------------------------------------- */
+
+/* state, running: liblxc's is_running is true when its question failed. */
+static void
+op_state(struct call *call)
+{
+	const char *s = state(call->x->c);
+
+	if (s == NULL)
+		raise_class(call, "timeout");
+	else if (strcmp(call->op->name, "state") == 0)
+		etf_put_string(&call->result, s);
+	else
+		etf_put_bool(&call->result, strcmp(s, "STOPPED") != 0);
+}
+
+static void
+op_init_pid(struct call *call)
+{
+	etf_put_int(&call->result, call->x->c->init_pid(call->x->c));
+}
+
+static void
+op_reboot(struct call *call)
+{
+	reply_bool(call, call->x->c->reboot(call->x->c), NULL);
+}
+
+/* freeze, unfreeze: both need a configuration, and the latter is true for a
+ * stopped container. */
+static void
+op_freeze(struct call *call)
+{
+	struct lxc_container *c = call->x->c;
+
+	if (is_stopped(c))
+		reply_bool(call, false, "not running");
+	else if (c->lxc_conf == NULL)
+		reply_bool(call, false, "no configuration");
+	else if (strcmp(call->op->name, "freeze") == 0)
+		reply_bool(call, c->freeze(c), NULL);
+	else
+		reply_bool(call, c->unfreeze(c), NULL);
+}
+
+/* An array of liblxc's, NULL for none and for errors alike. */
+static void
+reply_array(struct call *call, char **v)
+{
+	AUTO(strings_free) struct strings l = {.v = v};
+
+	while (v != NULL && v[l.n] != NULL)
+		l.n++;
+	reply_strings(call, &l);
+	if (v == NULL && is_stopped(call->x->c))
+		fail(call, "not running");
+}
+
+static void
+op_get_interfaces(struct call *call)
+{
+	reply_array(call, call->x->c->get_interfaces(call->x->c));
+}
+
+static void
+op_get_ips(struct call *call)
+{
+	struct lxc_container *c = call->x->c;
+	AUTO_STRING interface = get_text(call);
+	AUTO_STRING family = get_text(call);
+	const int scope = (int)etf_get_int(call->in, 0, INT_MAX);
+
+	if (family != NULL && *family != '\0' && strcmp(family, "inet") != 0 &&
+	    strcmp(family, "inet6") != 0)
+		etf_fail(call->in, ETF_RANGE);
+	if (args_done(call))
+		reply_array(call,
+		    c->get_ips(c, or_null(interface), or_null(family), scope));
+}
+
+/* A key is a file's name in the container's cgroup: with a slash it would be
+ * one anywhere. */
+static char *
+get_cgroup_key(struct call *call)
+{
+	char *key = get_text(call);
+
+	if (key != NULL && (strchr(key, '/') != NULL || *key == '\0'))
+		etf_fail(call->in, ETF_INVALID);
+	return key;
+}
+
+static void
+op_get_cgroup_item(struct call *call)
+{
+	struct lxc_container *c = call->x->c;
+	AUTO_STRING key = get_cgroup_key(call);
+	AUTO_STRING value = NULL;
+
+	if (!args_done(call))
+		return;
+	if ((value = fetch(c, c->get_cgroup_item, key)) == NULL) {
+		etf_put_atom(&call->result, "none");
+		fail(call, is_stopped(c) ? "not running" : NULL);
+		return;
+	}
+	newline_cut(value);
+	etf_put_string(&call->result, value);
+}
+
+static void
+op_set_cgroup_item(struct call *call)
+{
+	struct lxc_container *c = call->x->c;
+	AUTO_STRING key = get_cgroup_key(call);
+	AUTO_STRING value = get_text(call);
+
+	if (!args_done(call))
+		return;
+	if (is_stopped(c))
+		reply_bool(call, false, "not running");
+	else
+		reply_bool(call, c->set_cgroup_item(c, key, value), NULL);
+}
+
+/* --- Rows: that wait ------------------------------------------------------ */
+
+/* True when `name`, `len` bytes of it, is one of "A|B|C". */
+static bool
+states_have(const char *states, const char *name, size_t len)
+{
+	for (const char *p = states; p != NULL; p = strchr(p, '|')) {
+		p += *p == '|';
+		if (strncmp(p, name, len) == 0 &&
+		    (p[len] == '\0' || p[len] == '|'))
+			return true;
+	}
+	return false;
+}
+
+/* True when every one of "A|B|C" is the name of a state. */
+static bool
+states_valid(const char *states)
+{
+	const char *known[32];
+	const int n = lxc_get_wait_states(NULL);
+
+	if (n < 0 || n > 32 || lxc_get_wait_states(known) < 0)
+		return false;
+	for (const char *p = states; p != NULL; p = strchr(p, '|')) {
+		bool found = false;
+
+		p += *p == '|';
+		for (int i = 0; i < n && !found; i++)
+			found = strcspn(p, "|") == strlen(known[i]) &&
+				states_have(p, known[i], strlen(known[i]));
+		if (!found)
+			return false;
+	}
+	return true;
+}
+
+/*
+ * Returns when the container is in one of the states, or never: the caller has
+ * a deadline. liblxc's own wait looks for a stopped container's monitor once a
+ * second, and fails when the container stops instead; it is used only to wait
+ * for what a monitor says.
+ */
+static void
+await(struct lxc_container *c, const char *states)
+{
+	const char *s;
+
+	for (;;) {
+		s = state(c);
+		if (s != NULL && states_have(states, s, strlen(s)))
+			return;
+		if (s != NULL && strcmp(s, "STOPPED") != 0 &&
+		    c->wait(c, states, -1))
+			return;
+		nap(WAIT_STEP_NS);
+	}
+}
+
+/* liblxc's wait with timeout 0 waits for ever. */
+static void
+op_wait(struct call *call)
+{
+	struct lxc_container *c = call->x->c;
+	AUTO_STRING states = get_text(call);
+	const int timeout = get_timeout(call);
+	const char *s;
+
+	if (states != NULL && !states_valid(states))
+		etf_fail(call->in, ETF_RANGE);
+	if (!args_done(call))
+		return;
+	if (timeout == 0) {
+		deadline(QUERY_TIMEOUT_MS, WORKER_TIMEOUT);
+		s = state(c);
+		deadline(-1, 0);
+		if (s == NULL)
+			raise_class(call, "timeout");
+		else
+			reply_bool(call, states_have(states, s, strlen(s)), s);
+		return;
+	}
+	deadline(timeout < 0 ? -1 : timeout * INT64_C(1000), WORKER_FALSE);
+	await(c, states);
+	deadline(-1, 0);
+	reply_bool(call, true, NULL);
+}
+
+/*
+ * liblxc's shutdown takes its timeout up to twice, so it only sends the signal.
+ */
+static void
+op_shutdown(struct call *call)
+{
+	struct lxc_container *c = call->x->c;
+	const int timeout = get_timeout(call);
+	bool ok;
+
+	if (!args_done(call))
+		return;
+	if (timeout == 0)
+		deadline(QUERY_TIMEOUT_MS, WORKER_TIMEOUT);
+	else if (timeout > 0)
+		deadline(timeout * INT64_C(1000), WORKER_FALSE);
+	ok = is_stopped(c) || c->shutdown(c, 0);
+	if (ok && timeout != 0)
+		await(c, "STOPPED");
+	deadline(-1, 0);
+	reply_bool(call, ok, NULL);
+}
+
+/* liblxc returns when the monitor has let go of the socket that asked for it. */
+static void
+op_stop(struct call *call)
+{
+	struct lxc_container *c = call->x->c;
+	bool ok;
+
+	ok = c->stop(c);
+	for (int i = 0; ok && i < STOP_TURNS && !is_stopped(c); i++)
+		nap(WAIT_STEP_NS);
+	reply_bool(call, ok, NULL);
+}
+
+/* --- Rows: create, destroy, rename ---------------------------------------- */
+
+/*
+ * The file `partial` marks a container that is being created, by a process that
+ * holds a lock on it. Without the lock its maker was killed.
+ */
+enum partial { PARTIAL_NONE, PARTIAL_HELD, PARTIAL_LEFT };
+
+static enum partial
+partial(const struct erlxc *x)
+{
+	struct flock lock = {.l_type = F_WRLCK, .l_whence = SEEK_SET};
+	AUTO_STRING file = container_file(x, "/partial");
+	AUTO_FD fd = file ? open(file, O_RDWR | O_CLOEXEC | O_NONBLOCK) : -1;
+
+	if (fd < 0)
+		return PARTIAL_NONE;
+	if (fcntl(fd, F_OFD_GETLK, &lock) == 0 && lock.l_type != F_UNLCK)
+		return PARTIAL_HELD;
+	return PARTIAL_LEFT;
+}
+
+/* True when the rootfs lies in the container's own directory. */
+static bool
+rootfs_inside(const struct erlxc *x)
+{
+	AUTO_STRING rootfs =
+	    fetch(x->c, x->c->get_config_item, "lxc.rootfs.path");
+	AUTO_STRING dir = container_file(x, "/");
+
+	return rootfs == NULL || *rootfs == '\0' ||
+	       (dir != NULL && strncmp(rootfs, dir, strlen(dir)) == 0 &&
+		   strstr(rootfs, "/../") == NULL);
+}
+
+/* True for what a create left that was killed, or that killed itself. */
+static bool
+is_husk(const struct erlxc *x)
+{
+	return partial(x) == PARTIAL_LEFT || (x->ward && x->ward->husk);
+}
+
+/*
+ * Destroys what x->c is a fresh handle of. A clone or create that was killed
+ * may name a rootfs that was there before, which then must stay. STOPPED is
+ * announced before the monitor is done, so this is tried more than once.
+ */
+static bool
+discard(struct erlxc *x)
+{
+	struct lxc_container *c = x->c;
+	bool ok = false;
+
+	if (is_husk(x) && !rootfs_inside(x))
+		c->clear_config_item(c, "lxc.rootfs.path");
+	for (int i = 0; i < 5 && !ok; i++) {
+		if (i > 0)
+			nap(100000000);
+		lock_bound(true);
+		ok = c->destroy(c);
+		lock_bound(false);
+		if (!c->is_defined(c) || !is_stopped(c))
+			break;
+	}
+	return ok;
+}
+
+/* liblxc is content with removing nothing when it does not manage the rootfs. */
+static void
+op_destroy(struct call *call)
+{
+	struct erlxc *x = call->x;
+
+	if (!x->c->is_defined(x->c) && partial(x) != PARTIAL_LEFT)
+		reply_bool(call, false, "not defined");
+	else if (partial(x) == PARTIAL_HELD)
+		reply_bool(call, false, "it is being created");
+	else if (!op_discard(x))
+		reply_bool(call, false, NULL);
+	else
+		reply_bool(
+		    call, !x->c->is_defined(x->c), "lxc.rootfs.managed is 0");
+}
+
+/*
+ * Why create must not be called, or NULL. What liblxc takes for its own failed
+ * attempt it removes, so it must not begin where something is.
+ */
+static const char *
+create_refusal(struct erlxc *x, bool template)
+{
+	AUTO_STRING rootfs = container_file(x, "/rootfs");
+	const enum partial p = partial(x);
+
+	if (p != PARTIAL_NONE)
+		return p == PARTIAL_HELD ? "it is being created"
+					 : "half created: destroy it first";
+	if (self.unread)
+		return "the configuration on disk cannot be loaded";
+	if (template && rootfs != NULL && x->c->is_defined(x->c) &&
+	    access(rootfs, F_OK) == 0)
+		return "it exists";
+	return is_stopped(x->c) ? NULL : "it is running";
+}
+
+/*
+ * Templates write to file descriptors 1 and 2, the log pipe. One that removes
+ * its configuration makes liblxc crash: this process, not the port.
+ */
+static void
+op_create(struct call *call)
+{
+	struct erlxc *x = call->x;
+	AUTO_STRING template = get_text(call);
+	AUTO_STRING bdevtype = get_text(call);
+	AUTO_STRING bdevspec = get_text(call);
+	const int flags = (int)etf_get_int(call->in, 0, LXC_CREATE_QUIET);
+	AUTO(strings_free) struct strings argv = get_argv(call);
+	char *none[] = {NULL};
+	const char *why;
+	bool ok;
+
+	/* A name is looked up in the templates' directory; a path from there
+	 * would lead out of it. */
+	if ((bdevspec != NULL && *bdevspec != '\0') ||
+	    (template != NULL && *template != '/' && strchr(template, '/')))
+		etf_fail(call->in, ETF_RANGE);
+	if (!args_done(call))
+		return;
+	if ((why = create_refusal(x, *template != '\0')) != NULL) {
+		reply_bool(call, false, why);
+		return;
+	}
+	if (x->ward != NULL)
+		x->ward->husk = *template != '\0';
+	ok = x->c->create(x->c, or_null(template), or_null(bdevtype), NULL,
+	    flags, argv.n > 0 ? argv.v : none);
+	if (x->ward != NULL)
+		x->ward->husk = false; /* liblxc has cleaned up by itself */
+	reply_bool(call, ok, NULL);
+}
+
+/*
+ * Why rename must not be called, or NULL. Without a rootfs liblxc would change
+ * the propagation of the host's own mounts.
+ */
+static const char *
+rename_refusal(struct erlxc *x, const char *name)
+{
+	const struct erlxc other = {.name = (char *)name, .path = x->path};
+	AUTO_STRING dir = container_file(&other, "");
+	AUTO_STRING rootfs =
+	    fetch(x->c, x->c->get_config_item, "lxc.rootfs.path");
+
+	if (!x->c->is_defined(x->c) || x->c->lxc_conf == NULL)
+		return "not defined";
+	if (rootfs == NULL || *rootfs == '\0')
+		return "it has no rootfs";
+	if (dir == NULL || access(dir, F_OK) == 0)
+		return "the name is taken";
+	return is_stopped(x->c) ? NULL : "it is running";
+}
+
+static void
+op_rename(struct call *call)
+{
+	struct lxc_container *c = call->x->c;
+	AUTO_STRING name = get_text(call);
+	const char *why;
+
+	if (name != NULL && !op_valid_name(name))
+		etf_fail(call->in, ETF_RANGE);
+	if (!args_done(call))
+		return;
+	if ((why = rename_refusal(call->x, name)) != NULL)
+		reply_bool(call, false, why);
+	else
+		reply_bool(call, c->rename(c, name), NULL);
+}
+
+/* --- Row: start ----------------------------------------------------------- */
+
+/* Why the container cannot start, or NULL; the errno that says so in *number.
+ * liblxc would tell the first two by nothing but false. */
+static const char *
+start_refusal(struct erlxc *x, int *number)
+{
+	AUTO_STRING rootfs = NULL;
+	const char *s;
+
+	*number = EINVAL;
+	if (self.unread && (!op_open(x) || self.unread))
+		return "the configuration cannot be loaded";
+	*number = ENOENT;
+	rootfs = fetch(x->c, x->c->get_config_item, "lxc.rootfs.path");
+	if (!x->c->is_defined(x->c) && (rootfs == NULL || *rootfs == '\0'))
+		return "not defined";
+	if (x->c->lxc_conf == NULL)
+		return "no configuration";
+	*number = EBUSY;
+	if (partial(x) != PARTIAL_NONE)
+		return "its creation is not finished";
+	*number = ETIMEDOUT;
+	if ((s = state(x->c)) == NULL)
+		return "no answer";
+	*number = EBUSY;
+	return strcmp(s, "STOPPED") == 0 ? NULL : "it is running";
+}
+
+/*
+ * liblxc's messages begin with an errno's text where there is one. The last
+ * counts: those before it may be of things that were optional.
+ */
+static int
+why_errno(const struct call *call)
+{
+	const uint8_t *from = call->why.data, *at;
+	const uint8_t *const end = from + call->why.len;
+	char text[64];
+	int number = EIO;
+
+	for (size_t i = 0; i < POSIX_LEN; i++) {
+		snprintf(
+		    text, sizeof(text), "%s - ", strerror(posix[i].number));
+		while (from < end && (at = memmem(from, (size_t)(end - from),
+					  text, strlen(text))) != NULL) {
+			number = posix[i].number;
+			from = at + 1;
+		}
+	}
+	return number;
+}
+
+static void
+reply_started(struct call *call, bool ok, pid_t init)
+{
+	if (ok && init > 0) {
+		etf_put_tuple(&call->result, 2);
+		etf_put_atom(&call->result, "ok");
+		etf_put_int(&call->result, init);
+	} else if (ok) {
+		reply_error(call, ESRCH, "it ended at once");
+	} else {
+		fail(call, NULL);
+		log_end(call);
+		reply_error(call, why_errno(call), NULL);
+	}
+}
+
+/*
+ * This process becomes the container's monitor, for as long as that lives. It
+ * has no other children: a start that fails reaps all there are. `error_num` is
+ * 1 until init has run and its end is known; then a wait status, but for a
+ * signal written the other way round.
+ */
+static void
+start_attached(struct call *call, bool useinit, char **argv)
+{
+	struct ward *ward = call->x->ward;
+	struct lxc_container *c = call->x->c;
+	bool ok;
+
+	c->want_daemonize(c, false);
+	ok = c->start(c, useinit, argv) || c->error_num != 1;
+	ward->status =
+	    (c->error_num & 0x7f) == 0x7f ? c->error_num >> 8 : c->error_num;
+	ward->ended = ok;
+	reply_started(call, ok, ward->seen);
+}
+
+static void
+start_detached(struct call *call, bool useinit, char **argv)
+{
+	struct lxc_container *c = call->x->c;
+	pid_t init = 0;
+	bool ok;
+
+	c->want_daemonize(c, true);
+	ok = c->start(c, useinit, argv);
+	if (ok) {
+		deadline(QUERY_TIMEOUT_MS, WORKER_TIMEOUT);
+		init = c->init_pid(c);
+		deadline(-1, 0);
+	}
+	reply_started(call, ok, init);
+}
+
+static void
+op_start(struct call *call)
+{
+	const bool useinit = etf_get_int(call->in, 0, 1) == 1;
+	AUTO(strings_free) struct strings argv = get_argv(call);
+	const char *why;
+	int number;
+
+	if (!args_done(call))
+		return;
+	deadline(QUERY_TIMEOUT_MS, WORKER_TIMEOUT);
+	why = start_refusal(call->x, &number);
+	deadline(-1, 0); /* what follows may take a container's life */
+	if (why != NULL) {
+		if (number == ETIMEDOUT)
+			raise_class(call, "timeout");
+		else
+			reply_error(
+			    call, number, number == EINVAL ? NULL : why);
+		return;
+	}
+	log_clear(); /* of what a monitor did that was just going away */
+	if (call->x->ward != NULL)
+		start_attached(call, useinit, argv.v);
+	else
+		start_detached(call, useinit, argv.v);
+}
+
+/* --- A guardian's children ------------------------------------------------ */
+
+#define PF_FORKNOEXEC 0x40 /* proc(5), stat: has not executed a program */
+
+/* A file of /proc/PID, of less than `size` bytes, as text; false: no process. */
+static bool
+proc_read(pid_t pid, const char *name, char *text, size_t size)
+{
+	char file[32];
+	AUTO_FD fd = -1;
+	ssize_t n;
+
+	snprintf(file, sizeof(file), "/proc/%d/%s", (int)pid, name);
+	fd = open(file, O_RDONLY | O_CLOEXEC);
+	n = fd < 0 ? -1 : read(fd, text, size - 1);
+	text[n > 0 ? n : 0] = '\0';
+	return n > 0;
+}
+
+/* /proc/PID/stat's parent and flags. */
+static bool
+proc_stat(pid_t pid, pid_t *parent, unsigned *flags)
+{
+	char text[512];
+	const char *p;
+
+	/* The program's name may hold anything, parentheses too. */
+	return proc_read(pid, "stat", text, sizeof(text)) &&
+	       (p = strrchr(text, ')')) != NULL &&
+	       sscanf(p, ") %*c %d %*d %*d %*d %*d %u", parent, flags) == 2;
+}
+
+/* True for the first process of a pid namespace below ours. */
+static bool
+is_namespace_init(pid_t pid)
+{
+	char text[4096];
+	const char *p;
+	int last = 0;
+
+	return proc_read(pid, "status", text, sizeof(text)) &&
+	       (p = strstr(text, "\nNSpid:")) != NULL &&
+	       sscanf(p, " NSpid: %*d %d", &last) == 1 && last == 1;
+}
+
+/*
+ * True for liblxc's own init (UseInit 1): a copy of the monitor, which executes
+ * nothing itself and catches all signals before it starts the program.
+ */
+static bool
+is_own_init(pid_t pid)
+{
+	char text[4096];
+	const char *p;
+	unsigned long long caught = 0;
+
+	return proc_read(pid, "status", text, sizeof(text)) &&
+	       (p = strstr(text, "\nSigCgt:")) != NULL &&
+	       sscanf(p, " SigCgt: %llx", &caught) == 1 &&
+	       (caught >> (SIGUSR1 - 1) & 1) != 0;
+}
+
+/* The pid that was given out last. */
+static pid_t
+pid_newest(void)
+{
+	AUTO_FILE f = fopen("/proc/loadavg", "re");
+	int pid = 0;
+
+	return f && fscanf(f, "%*s %*s %*s %*s %d", &pid) == 1 ? pid : 0;
+}
+
+/*
+ * The monitor's child that is an init, among the pids given out since *next, or
+ * 0. A pid is given out before its process can be seen, so the newest ones are
+ * looked at twice.
+ */
+static pid_t
+init_born(pid_t monitor, pid_t *next)
+{
+	const pid_t newest = pid_newest();
+	unsigned flags;
+	pid_t parent;
+
+	if (newest < *next)
+		*next = newest > 64 ? newest - 64 : 1; /* they wrapped */
+	for (pid_t pid = *next; pid <= newest; pid++)
+		if (proc_stat(pid, &parent, &flags) && parent == monitor &&
+		    is_namespace_init(pid))
+			return pid;
+	*next = newest > *next + 8 ? newest - 8 : *next;
+	return 0;
+}
+
+/*
+ * The container's init, or 0 for now. The monitor answers only when init runs,
+ * and not at all when that was short, so the processes are looked at; a
+ * container without a pid namespace of its own shows itself by the monitor.
+ */
+static pid_t
+init_find(struct erlxc *x, int turn, pid_t *next)
+{
+	pid_t pid = init_born(x->ward->monitor, next), parent;
+	unsigned flags;
+
+	if (pid == 0 && turn % 400 == 399 && x->c != NULL) {
+		pid = x->c->init_pid(x->c);
+		if (pid > 1 && proc_stat(pid, &parent, &flags) &&
+		    parent == x->ward->monitor)
+			return pid;
+		pid = 0; /* another port's container of that name */
+	}
+	return pid;
+}
+
+/*
+ * The cgroups of the monitor, which moves to its own one after the other, and
+ * of init when it is known.
+ */
+static void
+ward_cgroups(struct ward *ward, pid_t init)
+{
+	char text[sizeof(ward->cgroups)];
+	size_t len;
+
+	ns_cgroup_read(ward->monitor, text, sizeof(text));
+	len = strlen(text);
+	if (init > 0)
+		ns_cgroup_read(init, text + len, sizeof(text) - len);
+	if (len > 0 && strcmp(text, ward->cgroups) != 0)
+		memcpy(ward->cgroups, text, strlen(text) + 1);
+}
+
+bool
+op_watch(struct erlxc *x)
+{
+	struct ward *ward = x->ward;
+	pid_t next = ward->monitor + 1, init = 0, parent;
+	unsigned flags;
+
+	for (int turn = 0;; turn++) {
+		if (init == 0)
+			init = ward->seen = init_find(x, turn, &next);
+		ward_cgroups(ward, init);
+		if (init > 0 && !proc_stat(init, &parent, &flags))
+			return false;
+		if (init > 0 && (!(flags & PF_FORKNOEXEC) || is_own_init(init)))
+			break;
+		nap(turn < 400 ? 500000 : 5000000);
+	}
+	ward->init = init;
+	return true;
+}
+
+/*
+ * By the handle that the container was started with, if there is one: its
+ * configuration, with the halt signal, may never have been on disk.
+ */
+bool
+op_down(struct erlxc *x)
+{
+	struct lxc_container *c;
+	const char *s;
+	int left = x->grace_ms;
+
+	if ((x->c == NULL && !op_open(x)) || (s = state(x->c)) == NULL)
+		return false;
+	c = x->c;
+	if (strcmp(s, "FROZEN") == 0 || strcmp(s, "FREEZING") == 0)
+		c->unfreeze(c);
+	if (left > 0 && !is_stopped(c) && c->shutdown(c, 0))
+		for (; left > 0 && !is_stopped(c); left -= 10)
+			nap(10000000);
+	return is_stopped(c) || (c->stop(c) && is_stopped(c));
+}
+
+/*
+ * What a create left that was killed early has no configuration yet, without
+ * which liblxc destroys nothing: an empty one is put there.
+ */
+bool
+op_discard(struct erlxc *x)
+{
+	AUTO_STRING file = NULL;
+	AUTO_STRING dir = NULL;
+	bool ok;
+
+	if (!op_open(x) || (file = container_file(x, "/config")) == NULL ||
+	    (dir = container_file(x, "")) == NULL)
+		return false;
+	if (!x->c->is_defined(x->c) && is_husk(x))
+		close(
+		    open(file, O_WRONLY | O_CREAT | O_EXCL | O_CLOEXEC, 0600));
+	ok = !x->c->is_defined(x->c) ||
+	     (partial(x) != PARTIAL_HELD && discard(x));
+	rmdir(dir); /* an empty one: create had not come further */
+	return ok;
+}
+
+#define LXC(row) row
+
+#else /* no liblxc */
+
+static void
+op_notsup(struct call *call)
+{
+	raise_class(call, "notsup");
+}
+
+#define LXC(row) op_notsup
+
+#define NOTHING(type, name, value) \
+	type name(struct erlxc *x) \
+	{                          \
+		(void)x;           \
+		return value;      \
+	}
+
+NOTHING(bool, op_open, true) /* no row asks for a handle */
+NOTHING(void, op_close, )
+NOTHING(void, op_forked, )
+NOTHING(bool, op_watch, false)
+NOTHING(bool, op_down, false)
+NOTHING(bool, op_discard, false)
+
+const char *
+op_lxc_version(void)
+{
+	return "";
+}
+
+bool
+op_default_path(struct erlxc *x)
+{
+	if (x->path == NULL)
+		x->path = strdup(DEFAULT_PATH);
+	return x->path != NULL;
+}
+
+static void
+log_clear(void)
+{
+}
+
+static void
+log_end(struct call *call)
+{
+	(void)call;
+}
+
+#endif
+
+/* --- The table ------------------------------------------------------------ */
+
+static void op_commands(struct call *call);
+
+#define DISK (OP_JOB | OP_EXCL)
+
+/* clang-format off */
+static const struct op ops[] = {
+	{"clear_config", 0, OP_CONFIG, LXC(op_clear_config), NULL},
+	{"clear_config_item", 1, OP_CONFIG, LXC(op_clear_config_item), NULL},
+	{"commands", 0, OP_BARE, op_commands, NULL},
+	{"config_file_name", 0, OP_INLINE, LXC(op_config_file_name), NULL},
+	{"create", 5, DISK | OP_GUARD | OP_RELOAD, LXC(op_create), NULL},
+	{"daemonize", 1, OP_BARE, LXC(op_daemonize), NULL},
+	{"defined", 0, OP_QUERY, LXC(op_defined), NULL},
+	{"destroy", 0, DISK | OP_KEEP | OP_RELOAD, LXC(op_destroy), NULL},
+	{"freeze", 0, OP_JOB, LXC(op_freeze), NULL},
+	{"get_cgroup_item", 1, OP_QUERY, LXC(op_get_cgroup_item), NULL},
+	{"get_config_item", 1, OP_INLINE, LXC(op_get_config_item), NULL},
+	{"get_config_path", 0, OP_INLINE, LXC(op_get_config_path), NULL},
+	{"get_interfaces", 0, OP_QUERY, LXC(op_get_interfaces), NULL},
+	{"get_ips", 3, OP_QUERY, LXC(op_get_ips), NULL},
+	{"get_keys", 1, OP_INLINE, LXC(op_get_keys), NULL},
+	{"init_pid", 0, OP_QUERY, LXC(op_init_pid), NULL},
+	{"list_active_containers", 1, OP_QUERY | OP_BARE, LXC(op_list), NULL},
+	{"list_all_containers", 1, OP_QUERY | OP_BARE, LXC(op_list), NULL},
+	{"list_defined_containers", 1, OP_QUERY | OP_BARE, LXC(op_list), NULL},
+	{"load_config", 1, OP_CONFIG, LXC(op_load_config), NULL},
+	{"name", 0, OP_BARE, op_name, NULL},
+	{"reboot", 0, OP_QUERY, LXC(op_reboot), NULL},
+	{"rename", 1, DISK | OP_KEEP | OP_RELOAD, LXC(op_rename), renamed_to},
+	{"running", 0, OP_QUERY, LXC(op_state), NULL},
+	{"save_config", 1, DISK | OP_KEEP, LXC(op_save_config), NULL},
+	{"set_cgroup_item", 2, OP_QUERY, LXC(op_set_cgroup_item), NULL},
+	{"set_config_item", 2, OP_CONFIG, LXC(op_set_config_item), NULL},
+	{"set_config_path", 1, OP_CONFIG, LXC(op_set_config_path), NULL},
+	{"shutdown", 1, OP_JOB, LXC(op_shutdown), NULL},
+	{"start", 2, DISK | OP_GUARD, LXC(op_start), NULL},
+	{"state", 0, OP_QUERY, LXC(op_state), NULL},
+	{"stop", 0, OP_JOB, LXC(op_stop), NULL},
+	{"type", 0, OP_BARE, op_type, NULL},
+	{"type", 1, OP_BARE, op_set_type, NULL},
+	{"unfreeze", 0, OP_JOB, LXC(op_freeze), NULL},
+	{"version", 0, OP_BARE, op_version, NULL},
+	{"wait", 2, OP_JOB, LXC(op_wait), NULL},
+};
+/* clang-format on */
+
+#define OPS_LEN (sizeof(ops) / sizeof(*ops))
+
+static void
+op_commands(struct call *call)
+{
+	etf_put_list(&call->result, OPS_LEN);
+	for (size_t i = 0; i < OPS_LEN; i++) {
+		etf_put_tuple(&call->result, 2);
+		etf_put_atom(&call->result, ops[i].name);
+		etf_put_int(&call->result, ops[i].arity);
+	}
+	etf_put_nil(&call->result);
+}
+
+const struct op *
+op_find(const char *name, uint32_t arity, bool *known)
+{
+	*known = false;
+	for (size_t i = 0; i < OPS_LEN; i++) {
+		if (strcmp(ops[i].name, name) != 0)
+			continue;
+		*known = true;
+		if (ops[i].arity == arity)
+			return &ops[i];
+	}
+	return NULL;
+}
+
+void
+op_run(struct call *call, struct erlxc *x, const struct op *op,
+    struct etf_reader *in)
+{
+	*call = (struct call){.x = x, .op = op, .in = in, .verdict = OP_OK};
+	etf_init(&call->result, RESULT_MAX);
+	etf_init(&call->why, WHY_MAX);
+	/* A row that only reads memory costs no system call here: what it
+	 * logs, it logs in failing, and that is taken at its end. */
+	if (op->flags & (OP_QUERY | OP_JOB | OP_CONFIG))
+		log_clear();
+	if (!(op->flags & OP_BARE) && x->c == NULL && !op_open(x)) {
+		raise_class(call, "system_limit");
+		return;
+	}
+	errno = 0;
+	if (op->arity > 0 || args_done(call))
+		op->run(call);
+	log_end(call);
+	if (call->verdict == OP_FAILED && call->why.len == 0 && errno != 0)
+		etf_put_raw(
+		    &call->why, strerror(errno), strlen(strerror(errno)));
+	if (call->result.error != ETF_OK)
+		raise_class(call, "system_limit");
+}

@@ -1,0 +1,313 @@
+/* SPDX-License-Identifier: ISC */
+/*
+ * Namespaces and cgroups, without liblxc.
+ *
+ * What a killed LXC monitor leaves are its cgroups. Their names came from
+ * /proc/PID/cgroup while it lived; nothing but a directory that bears liblxc's
+ * own name, and that this process is not in, is ever touched.
+ */
+#include <sys/stat.h>
+
+#include <dirent.h>
+#include <errno.h>
+#include <fcntl.h>
+#include <limits.h>
+#include <signal.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <time.h>
+#include <unistd.h>
+
+#include "erlxc.h"
+
+#define CGROUP_DEPTH 32 /* levels below a container's own cgroup */
+#define PURGE_TURNS 100 /* of 10 ms: what a kill may take to show */
+#define DIR_FLAGS (O_RDONLY | O_DIRECTORY | O_NOFOLLOW | O_CLOEXEC)
+
+static void
+dir_free(DIR **d)
+{
+	if (*d != NULL)
+		closedir(*d);
+}
+
+/* --- Finding a cgroup ----------------------------------------------------- */
+
+void
+ns_cgroup_read(pid_t pid, char *text, size_t size)
+{
+	AUTO_FD fd = -1;
+	char path[32];
+	size_t len = 0;
+	ssize_t n;
+
+	snprintf(path, sizeof(path), "/proc/%d/cgroup", (int)pid);
+	fd = open(path, O_RDONLY | O_CLOEXEC);
+	while (fd >= 0 && len < size - 1 &&
+	       (n = read(fd, text + len, size - 1 - len)) > 0)
+		len += (size_t)n;
+	/* Half a line would name another cgroup. */
+	while (len > 0 && text[len - 1] != '\n')
+		len--;
+	text[len] = '\0';
+}
+
+/* True when the comma-separated `list` has `word`. */
+static bool
+list_has(const char *list, const char *word)
+{
+	const size_t len = strcspn(word, ",");
+
+	for (; *list != '\0'; list += *list == ',') {
+		const size_t n = strcspn(list, ",\n");
+
+		if (n == len && strncmp(list, word, len) == 0)
+			return true;
+		list += n;
+		if (*list == '\n')
+			break;
+	}
+	return false;
+}
+
+/* mountinfo(5) writes space, tab, newline and backslash as \ooo. */
+static void
+unescape(char *s)
+{
+	char *d = s;
+
+	for (; *s != '\0'; s++, d++) {
+		if (s[0] == '\\' && s[1] >= '0' && s[1] <= '3' && s[2] &&
+		    s[3]) {
+			*d = (char)((s[1] - '0') << 6 | (s[2] - '0') << 3 |
+				    (s[3] - '0'));
+			s += 3;
+		} else {
+			*d = *s;
+		}
+	}
+	*d = '\0';
+}
+
+/*
+ * Where the hierarchy with `controllers` ("" for version 2) is mounted: the
+ * root that is mounted there into `root`, the place into `point`.
+ */
+static bool
+hierarchy_find(const char *controllers, char *root, char *point)
+{
+	AUTO_FILE f = fopen("/proc/self/mountinfo", "re");
+	AUTO_STRING line = NULL;
+	char type[32], options[256];
+	size_t size = 0;
+	char *tail;
+
+	while (f != NULL && getline(&line, &size, f) > 0) {
+		if (sscanf(line, "%*d %*d %*s %4095s %4095s", root, point) !=
+			2 ||
+		    (tail = strstr(line, " - ")) == NULL ||
+		    sscanf(tail, " - %31s %*s %255s", type, options) != 2)
+			continue;
+		if (*controllers == '\0' ? strcmp(type, "cgroup2") == 0
+					 : strcmp(type, "cgroup") == 0 &&
+					       list_has(options, controllers)) {
+			unescape(root);
+			unescape(point);
+			return true;
+		}
+	}
+	return false;
+}
+
+/* True when the cgroup `path`, `len` bytes of it, is ours or above ours. */
+static bool
+is_ours(const char *controllers, const char *path, size_t len)
+{
+	char own[16384], *line, *next;
+
+	ns_cgroup_read(getpid(), own, sizeof(own));
+	for (line = own; (next = strchr(line, '\n')) != NULL; line = next + 1) {
+		char *list = strchr(line, ':');
+		char *at = list ? strchr(list + 1, ':') : NULL;
+
+		if (at == NULL || at > next)
+			return true;
+		*at++ = '\0';
+		if (strcmp(list + 1, controllers) == 0)
+			return strncmp(at, path, len) == 0 &&
+			       (at[len] == '/' || at[len] == '\n');
+	}
+	return true;
+}
+
+/*
+ * The length of `path` up to and with liblxc's directory for the container, or
+ * 0. A port may itself live in a container: directories that it is in do not
+ * count. Below the first one that counts all is the container's own, who may
+ * use any name.
+ */
+static size_t
+container_part(const char *controllers, const char *path)
+{
+	const char *part, *end;
+
+	if (strstr(path, "/../") != NULL)
+		return 0;
+	for (part = path; *part == '/'; part = end) {
+		end = part + 1 + strcspn(part + 1, "/");
+		if ((strncmp(part, "/lxc.payload.", 13) == 0 ||
+			strncmp(part, "/lxc.monitor.", 13) == 0) &&
+		    !is_ours(controllers, path, (size_t)(end - path)))
+			return (size_t)(end - path);
+	}
+	return 0;
+}
+
+/* --- Emptying a cgroup ---------------------------------------------------- */
+
+static void
+write_at(int dir, const char *file, const char *text)
+{
+	AUTO_FD fd = openat(dir, file, O_WRONLY | O_NOFOLLOW | O_CLOEXEC);
+
+	if (fd >= 0 && write(fd, text, strlen(text)) < 0)
+		return; /* the kill below is tried all the same */
+}
+
+/* Kills all in this one cgroup. Frozen processes die when thawed. */
+static void
+cgroup_kill(int dir)
+{
+	AUTO_FILE f = NULL;
+	AUTO_FD fd =
+	    openat(dir, "cgroup.procs", O_RDONLY | O_NOFOLLOW | O_CLOEXEC);
+	int pid;
+
+	write_at(dir, "cgroup.kill", "1");
+	if (fd < 0 || (f = fdopen(fd, "r")) == NULL)
+		return;
+	fd = -1;
+	while (fscanf(f, "%d", &pid) == 1)
+		if (pid > 1 && pid != getpid())
+			kill(pid, SIGKILL);
+	write_at(dir, "freezer.state", "THAWED");
+	write_at(dir, "cgroup.freeze", "0");
+}
+
+/* Kills what is in parent/name and below, and removes it. */
+static bool
+cgroup_remove(int parent, const char *name, int depth)
+{
+	AUTO_FD fd = openat(parent, name, DIR_FLAGS);
+	AUTO(dir_free) DIR *dir = NULL;
+	struct dirent *e;
+	int self;
+
+	if (fd < 0)
+		return errno == ENOENT;
+	cgroup_kill(fd);
+	self = dup(fd);
+	if (depth < CGROUP_DEPTH && self >= 0 &&
+	    (dir = fdopendir(self)) != NULL) {
+		while ((e = readdir(dir)) != NULL)
+			if (e->d_type == DT_DIR &&
+			    strcmp(e->d_name, ".") != 0 &&
+			    strcmp(e->d_name, "..") != 0)
+				cgroup_remove(fd, e->d_name, depth + 1);
+	} else if (self >= 0) {
+		close(self);
+	}
+	return unlinkat(parent, name, AT_REMOVEDIR) == 0 || errno == ENOENT;
+}
+
+static void
+cgroup_empty(int parent, const char *name)
+{
+	const struct timespec step = {.tv_nsec = 10000000};
+
+	for (int i = 0; i < PURGE_TURNS; i++) {
+		if (cgroup_remove(parent, name, 0))
+			return;
+		nanosleep(&step, NULL);
+	}
+}
+
+/* The directory `path` below `root`, no symbolic link on the way. */
+static int
+dir_open(const char *root, char *path)
+{
+	int fd = open(root, DIR_FLAGS), next;
+	char *save = NULL;
+
+	for (char *p = strtok_r(path, "/", &save); fd >= 0 && p != NULL;
+	     p = strtok_r(NULL, "/", &save)) {
+		next = openat(fd, p, DIR_FLAGS);
+		close(fd);
+		fd = next;
+	}
+	return fd;
+}
+
+/* Removes parent/name when nothing is in it, neither process nor directory. */
+static void
+cgroup_remove_empty(int parent, const char *name)
+{
+	const struct timespec step = {.tv_nsec = 10000000};
+
+	for (int i = 0; i < PURGE_TURNS / 5; i++) {
+		if (unlinkat(parent, name, AT_REMOVEDIR) == 0 || errno != EBUSY)
+			return;
+		nanosleep(&step, NULL);
+	}
+}
+
+/*
+ * One line, "ID:CONTROLLERS:PATH". A monitor that was killed before its payload
+ * was known has one of the same number beside it. That one may be another
+ * container's by now: it is removed only when it is empty.
+ */
+static void
+line_purge(char *line, bool payload_known)
+{
+	char root[PATH_MAX], point[PATH_MAX], name[NAME_MAX + 1];
+	char *controllers = strchr(line, ':');
+	char *path = controllers ? strchr(controllers + 1, ':') : NULL;
+	AUTO_FD fd = -1;
+	char *last;
+	size_t len;
+
+	if (path == NULL)
+		return;
+	*path++ = '\0';
+	controllers++;
+	if ((len = container_part(controllers, path)) == 0 ||
+	    !hierarchy_find(controllers, root, point))
+		return;
+	path[len] = '\0';
+	len = strcmp(root, "/") == 0 ? 0 : strlen(root);
+	last = strrchr(path, '/');
+	if (strncmp(path, root, len) != 0 || path + len > last)
+		return;
+	snprintf(name, sizeof(name), "%s", last + 1);
+	*last = '\0';
+	if ((fd = dir_open(point, path + len)) < 0)
+		return;
+	cgroup_empty(fd, name);
+	if (!payload_known) {
+		memcpy(name, "lxc.payload.", 12);
+		cgroup_remove_empty(fd, name);
+	}
+}
+
+void
+ns_cgroup_purge(const char *cgroups)
+{
+	AUTO_STRING text = strdup(cgroups);
+	const bool known = strstr(cgroups, "/lxc.payload.") != NULL;
+	char *save = NULL;
+
+	for (char *line = text ? strtok_r(text, "\n", &save) : NULL;
+	     line != NULL; line = strtok_r(NULL, "\n", &save))
+		line_purge(line, known);
+}

@@ -1,0 +1,234 @@
+#!/usr/bin/env escript
+%% SPDX-License-Identifier: ISC
+%%! -pa ebin -kernel logger_level error
+%%
+%% Each row is ours and a peer's, measured in turns in this one run, since the
+%% figures of two runs or two machines do not compare: medians and their ratio.
+%% Arguments: the rows wanted (call state codec memory start); default all.
+%% Status 0 whether or not the targets are met; a row that cannot run: 1.
+
+-mode(compile).
+-define(CONTAINERS, 50).
+
+main(Args) ->
+    Rows = [{"call", fun call/1}, {"state", fun state/1}, {"codec", fun codec/1},
+        {"memory", fun memory/1}, {"start", fun start/1}],
+    Dir = string:trim(os:cmd("mktemp -d /tmp/erlxc-bench.XXXXXX")),
+    ok = file:make_dir(Dir ++ "/lxc"),
+    line(["", "ours", "peer", "ratio", "target", ""]),
+    try
+        template(Dir),
+        [Run(Dir) || {Name, Run} <- Rows, Args =:= [] orelse lists:member(Name, Args)]
+    after
+        os:cmd("rm -rf --one-file-system " ++ Dir ++ " /run/lxc/lock" ++ Dir)
+    end.
+
+%% --- Rows ---------------------------------------------------------------------
+
+%% A call that the port answers by itself, against an echo of as many bytes: from
+%% liblxc down, and the port alone, driven as the echo is. On one CPU: on several,
+%% where the kernel puts the two processes counts more than what they do.
+call(Dir) ->
+    C = driver(Dir, "call"),
+    Request = term_to_binary({1, name, []}),
+    Reply = term_to_binary({reply, 1, liblxc:name(C), <<>>}),
+    Bare = open_port({spawn_executable, "priv/erlxc"},
+        [{args, ["-n", "call", "-P", Dir ++ "/lxc"]}, {packet, 4}, binary]),
+    receive {Bare, {data, _Ready}} -> ok end,
+    Echo = open_port({spawn_executable, build("bench/echo")}, [{packet, 4}, binary]),
+    Node = os:getpid(),
+    Cpus = pin("0", [Node, os_pid(Bare), os_pid(Echo),
+        port_pid(C)]),
+    [Ours, Alone, Peer] = turns(21, [fun() -> per_call(2000, F) end || F <- [
+        fun() -> liblxc:name(C) end,
+        fun() -> exchange(Bare, Request) end,
+        fun() -> exchange(Echo, Reply) end]]),
+    pin(Cpus, [Node]),
+    port_close(Echo),
+    port_close(Bare),
+    ok = erlxc_drv:stop(C),
+    row("liblxc:name/1, against a bare echo", us, Ours, Peer, {at_most, 1.3}),
+    row("the same frames to the port, against a bare echo", us, Alone, Peer,
+        {at_most, 1.3}).
+
+exchange(Port, Frame) ->
+    true = port_command(Port, Frame),
+    receive {Port, {data, Answer}} -> Answer end.
+
+%% Restricts processes to CPUs, and returns those of the first one before.
+pin(Cpus, [Pid | _] = Pids) ->
+    Old = os:cmd("taskset -cp " ++ Pid),
+    [os:cmd(["taskset -acp ", Cpus, " ", P]) || P <- Pids],
+    string:trim(lists:last(string:split(Old, ": "))).
+
+port_pid(C) ->
+    integer_to_list(maps:get(os_pid, erlxc_drv:info(C))).
+
+os_pid(Port) ->
+    {os_pid, Pid} = erlang:port_info(Port, os_pid),
+    integer_to_list(Pid).
+
+%% The state of a running container, against the command line tool's.
+state(Dir) ->
+    C = running(Dir, "state"),
+    Cmd = "lxc-info -P " ++ Dir ++ "/lxc -H -s -n state",
+    "RUNNING" = string:trim(os:cmd(Cmd)),
+    Ours = fun() -> <<"RUNNING">> = liblxc:state(C) end,
+    Peer = fun() -> os:cmd(Cmd) end,
+    [A, B] = turns(11, [fun() -> per_call(200, Ours) end, fun() -> per_call(5, Peer) end]),
+    ok = erlxc_drv:stop(C),
+    row("state of a running container, against lxc-info", us, A, B, {faster, 15}).
+
+%% Prints what the C program measures: name: ours NS ei NS ratio R.
+codec(_Dir) ->
+    Lines = string:lexemes(os:cmd(build("bench/codec_bench")), "\n"),
+    Rows = [L || L <- Lines, lists:prefix("codec ", L)],
+    Rows =/= [] orelse throw({codec_bench, Lines}),
+    [codec_row(string:split(L, ": ")) || L <- Rows].
+
+codec_row([Name, Figures]) ->
+    ["ours", A, "ei", B | _] = string:lexemes(Figures, " "),
+    row(Name ++ ", against ei", ns, number(A), number(B), {faster, 1.5}).
+
+%% What an idle port and its helpers weigh, against python3 with python3-lxc, each
+%% alone: pages that both share would be split between them.
+memory(Dir) ->
+    [weigh(Dir, Name, What) || {Name, What} <- [{"stopped", fun stopped/2},
+        {"weighed", fun detached/2}]].
+
+stopped(Dir, Name) ->
+    erlxc_drv:stop(driver(Dir, Name)).
+
+%% Run by neither of the two, so that both hold the same.
+detached(Dir, Name) ->
+    C = driver(Dir, Name, [{type, permanent}]),
+    {ok, _} = liblxc:start(C),
+    ok = erlxc_drv:stop(C).
+
+weigh(Dir, Name, Prepare) ->
+    ok = Prepare(Dir, Name),
+    C = driver(Dir, Name, [{type, permanent}]),
+    State = liblxc:state(C),
+    A = pss(port_pid(C)),
+    ok = erlxc_drv:stop(C),
+    Hold = open_port({spawn_executable, "/usr/bin/python3"},
+        [{args, ["t/bench/hold.py", Name, Dir ++ "/lxc"]}, {line, 80}, binary]),
+    receive {Hold, {data, {eol, State}}} -> ok end,
+    B = pss(os_pid(Hold)),
+    port_close(Hold),
+    os:cmd("lxc-stop -k -P " ++ Dir ++ "/lxc -n " ++ Name),
+    row(io_lib:format("idle port (~ts), against python3-lxc",
+        [string:lowercase(State)]), kb, A, B, {at_most, 0.2}).
+
+%% Containers from one node, their drivers included, against a shell loop.
+start(Dir) ->
+    Names = ["c" ++ integer_to_list(N) || N <- lists:seq(1, ?CONTAINERS)],
+    [copy(Dir, Name) || Name <- Names],
+    Shell = fun() -> shell(Dir, "lxc-start -d") end,
+    Turns = [{timed(fun() -> [running(Dir, N) || N <- Names] end, fun stop/1),
+        timed(fun() -> at_once(Dir, Names) end, fun stop/1),
+        timed(Shell, fun(_) -> shell(Dir, "lxc-stop -k") end)} || _ <- [1, 2, 3]],
+    {One, Once, Loop} = lists:unzip3(Turns),
+    row(io_lib:format("~b starts one after another, against lxc-start", [?CONTAINERS]),
+        ms, median(One), median(Loop), {at_most, 1.0}),
+    row(io_lib:format("~b starts at once, against lxc-start", [?CONTAINERS]),
+        ms, median(Once), median(Loop), {at_most, 1.0}).
+
+at_once(Dir, Names) ->
+    Me = self(),
+    Pids = [spawn_link(fun() -> Me ! {self(), running(Dir, N)}, receive after infinity -> ok end end)
+        || N <- Names],
+    [receive {P, C} -> C end || P <- Pids].
+
+stop(Drivers) ->
+    [ok = erlxc_drv:stop(C) || C <- Drivers].
+
+shell(Dir, Cmd) ->
+    "" = os:cmd(io_lib:format("for i in $(seq ~b); do ~s -P ~s/lxc -n c$i; done",
+        [?CONTAINERS, Cmd, Dir])).
+
+%% --- Containers ---------------------------------------------------------------
+
+template(Dir) ->
+    Cmd = "lxc-create -P ~s -n template -f ~s -t busybox >~s/log 2>&1 && echo ok",
+    ok = file:write_file(Dir ++ "/conf", "lxc.net.0.type = empty\n"),
+    "ok\n" = os:cmd(io_lib:format(Cmd, [Dir, Dir ++ "/conf", Dir])).
+
+copy(Dir, Name) ->
+    To = Dir ++ "/lxc/" ++ Name,
+    "" = os:cmd(["cp -a ", Dir, "/template ", To]),
+    "" = os:cmd(["sed -i 's|", Dir, "/template|", To, "|; s|\\btemplate\\b|", Name,
+        "|' ", To, "/config"]).
+
+driver(Dir, Name) ->
+    driver(Dir, Name, []).
+
+driver(Dir, Name, Opts) ->
+    filelib:is_dir(Dir ++ "/lxc/" ++ Name) orelse copy(Dir, Name),
+    {ok, C} = erlxc_drv:start([{name, Name}, {path, Dir ++ "/lxc"},
+        {shutdown, brutal_kill} | Opts]),
+    C.
+
+running(Dir, Name) ->
+    C = driver(Dir, Name),
+    {ok, _} = liblxc:start(C),
+    C.
+
+%% The sum over a process and its descendants, in kB.
+pss(Pid) ->
+    {ok, Text} = file:read_file(["/proc/", Pid, "/smaps_rollup"]),
+    {match, [Own]} = re:run(Text, "\nPss: *([0-9]+) kB", [{capture, [1], list}]),
+    Children = os:cmd(["cat /proc/", Pid, "/task/", Pid, "/children"]),
+    lists:sum([list_to_integer(Own)
+        | [pss(C) || C <- string:lexemes(string:trim(Children), " ")]]).
+
+%% --- Measuring and printing -----------------------------------------------------
+
+build(File) ->
+    filename:absname(filename:join(os:getenv("BUILD", "build"), File)).
+
+per_call(N, Fun) ->
+    Start = erlang:monotonic_time(nanosecond),
+    repeat(N, Fun),
+    (erlang:monotonic_time(nanosecond) - Start) / N / 1000.
+
+repeat(0, _) -> ok;
+repeat(N, Fun) -> Fun(), repeat(N - 1, Fun).
+
+%% Milliseconds that Fun takes; After gets what it returned, off the clock.
+timed(Fun, After) ->
+    {Time, Value} = timer:tc(Fun),
+    After(Value),
+    Time / 1000.
+
+%% The medians of some that take turns, after one turn each that is not counted.
+turns(N, Funs) ->
+    [F() || F <- Funs],
+    Turns = [[F() || F <- Funs] || _ <- lists:seq(1, N)],
+    [median([lists:nth(I, T) || T <- Turns]) || I <- lists:seq(1, length(Funs))].
+
+median(L) ->
+    lists:nth((length(L) + 1) div 2, lists:sort(L)).
+
+number(S) ->
+    case string:to_float(S) of
+        {error, no_float} -> list_to_integer(S);
+        {F, _} -> F
+    end.
+
+%% faster: so many times; at_most: of the peer's.
+row(Name, Unit, Ours, Peer, {faster, Times}) ->
+    print(Name, Unit, Ours, Peer, Peer / Ours, ">=", Times, Peer / Ours >= Times);
+row(Name, Unit, Ours, Peer, {at_most, Part}) ->
+    print(Name, Unit, Ours, Peer, Ours / Peer, "<=", Part, Ours / Peer =< Part).
+
+print(Name, Unit, Ours, Peer, Ratio, Op, Target, Met) ->
+    line([Name, figure(Ours, Unit), figure(Peer, Unit), io_lib:format("~.2f", [Ratio]),
+        io_lib:format("~s ~p", [Op, Target]), case Met of true -> "ok"; false -> "miss" end]).
+
+figure(N, Unit) when N < 100 -> io_lib:format("~.1f ~s", [N / 1, Unit]);
+figure(N, Unit) -> io_lib:format("~b ~s", [round(N), Unit]).
+
+line([Name, Ours, Peer, Ratio, Target, Verdict]) ->
+    io:format("~-54ts ~12ts ~12ts ~8ts ~9ts  ~ts~n",
+        [lists:flatten(Name), Ours, Peer, Ratio, Target, Verdict]).
