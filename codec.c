@@ -328,12 +328,14 @@ struct nest {
 	uint64_t key; /* in a map, when its value is next */
 };
 
+/* Not the same when the two change places. */
 static uint64_t
 mix(uint64_t hash, uint64_t n)
 {
-	hash = (hash ^ n) * UINT64_C(0x9e3779b97f4a7c15);
+	hash = hash * UINT64_C(0x9e3779b97f4a7c15) ^ n;
 	hash = (hash ^ hash >> 32) * UINT64_C(0xd6e8feb86659fd93);
-	return hash ^ hash >> 29;
+	hash = (hash ^ hash >> 29) * UINT64_C(0x9e3779b97f4a7c15);
+	return hash ^ hash >> 32;
 }
 
 /* Of a term that no others belong to. The zeros are equal, as until OTP 26. */

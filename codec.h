@@ -48,11 +48,11 @@ enum etf_type {
 	ETF_MAP
 };
 
-/* Limits of a frame that etf_check() accepts. */
+/* Limits of what etf_check() and etf_skip() accept; over them: ETF_RANGE. */
 #define ETF_TERMS_MAX 65536u /* terms in a frame; a STRING counts as one */
-#define ETF_PAIRS_MAX 1024u  /* pairs in a map */
-#define ETF_KEY_DEPTH_MAX 32 /* nesting in a map's key */
-#define ETF_KEY_WORK_MAX (16 * ETF_TERMS_MAX) /* visited to compare keys */
+#define ETF_PAIRS_MAX 1024u  /* pairs in a map of more than one */
+#define ETF_KEY_DEPTH_MAX 32 /* nesting in the keys of such a map */
+#define ETF_KEY_WORK_MAX (16 * ETF_TERMS_MAX) /* terms visited for keys */
 
 /* Bytes inside a frame: pointer and length never travel apart. */
 struct etf_bytes {
@@ -64,7 +64,8 @@ struct etf_reader {
 	const uint8_t *pos;
 	const uint8_t *end;
 	enum etf_error error;
-	uint32_t chars; /* bytes of a STRING still to be read as integers */
+	uint32_t
+	    chars; /* in a STRING: bytes still to be read, and 1 for its end */
 };
 
 /* --- Reader: lifecycle ------------------------------------------------- */
@@ -78,7 +79,16 @@ void etf_open(struct etf_reader *r, const void *frame, size_t len);
 /*
  * True when the frame holds the version byte, one well-formed term within our
  * tag set and limits, and nothing else: exactly the frames that OTP's
- * binary_to_term/1 accepts. Iterative, no allocation.
+ * binary_to_term/1 accepts (which ignores bytes after the term).
+ *
+ * The keys of a map must be different terms, however each is encoded: 97 1 and
+ * 98 0 0 0 1 are the same, as are 0.0 and -0.0 (OTP 27 tells these apart). Keys
+ * are compared by a hash of 64 bits, so that two different ones are refused by
+ * one chance in 2^64.
+ *
+ * Iterative, no allocation, 12 KiB of stack. For keys, at most ETF_KEY_WORK_MAX
+ * terms are visited, ETF_PAIRS_MAX / 2 hashes compared for each pair, and no byte
+ * is hashed more than ETF_KEY_DEPTH_MAX times.
  */
 bool etf_check(const void *frame, size_t len);
 
@@ -90,7 +100,7 @@ void etf_fail(struct etf_reader *r, enum etf_error error);
 
 /* --- Reader: get. On an error: zero, and the reader is empty ------------ */
 
-/* The type of the next term; does not move. */
+/* The type of the next term, of which only the tag is looked at. */
 enum etf_type etf_peek(const struct etf_reader *r);
 
 /* An integer min..max (any of the integer tags). */
@@ -123,7 +133,8 @@ uint32_t etf_get_tuple_any(struct etf_reader *r, uint32_t max);
 /*
  * A list's header: the number of elements, up to `max`. The elements follow, and
  * after the last one etf_get_nil() (for every list, the empty one too). The
- * elements of a STRING are read as integers like any others.
+ * elements of a STRING are read as integers like any others. A list cut into
+ * several, which OTP never sends, is ETF_TYPE where etf_get_nil() finds the next.
  */
 uint32_t etf_get_list(struct etf_reader *r, uint32_t max);
 
@@ -144,7 +155,7 @@ char *etf_get_iodata(struct etf_reader *r, size_t max, size_t *len);
 /* The same, refused with ETF_RANGE when a NUL is in it: a C string. */
 char *etf_get_string(struct etf_reader *r, size_t max);
 
-/* Skips one term of any kind, checking it. Iterative. */
+/* Skips one term of any kind, checking it like etf_check(). */
 void etf_skip(struct etf_reader *r);
 
 /* --- Writer ------------------------------------------------------------ */
@@ -166,8 +177,12 @@ void etf_free(struct etf_writer *w);
 /* Forgets what was written after the first `len` bytes, and the error. */
 void etf_rewind(struct etf_writer *w, size_t len);
 
-/* Each writes the smallest encoding, the bytes of term_to_binary/1 (OTP 26:
- * atoms as UTF-8). After an error they do nothing. */
+/*
+ * Each writes the smallest encoding, the bytes of term_to_binary/1 (OTP 26:
+ * atoms as UTF-8), but for a list of bytes: that is a LIST like any other. What
+ * OTP would refuse (an atom of no UTF-8 or over 255 characters, a float that is
+ * not finite) is an error. After an error they do nothing.
+ */
 void etf_put_version(struct etf_writer *w);
 void etf_put_int(struct etf_writer *w, int64_t n);
 void etf_put_uint(struct etf_writer *w, uint64_t n);

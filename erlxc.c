@@ -20,6 +20,7 @@
 #include <sys/mman.h>
 #include <sys/mount.h>
 #include <sys/prctl.h>
+#include <sys/resource.h>
 #include <sys/sendfile.h>
 #include <sys/signalfd.h>
 #include <sys/socket.h>
@@ -52,6 +53,7 @@
 #define WORKERS_MAX 1024u       /* processes; one more is system_limit */
 #define LOG_LINE_MAX 4096u      /* bytes in a log line; a longer one is cut */
 #define MARGIN_MS 10000         /* beyond the grace, for what must come down */
+#define NOFILE_MIN 1024u        /* descriptors that a process must be allowed */
 #define OP_NAME_MAX 64          /* bytes of a row's name, with the NUL */
 #define EX_PROTOCOL 2           /* exit status: a malformed frame */
 #define EX_USAGE_ 64            /* exit status: EX_USAGE of sysexits.h */
@@ -1578,21 +1580,28 @@ frame_handle(const uint8_t *frame, size_t len)
 		send_raise(id, known ? "badarg" : "undef");
 }
 
-/* Makes room for the frame that begins the buffer, whose length is known. */
+/* The length of the frame that begins at `p`, four bytes at least. */
+static size_t
+frame_length(const uint8_t *p)
+{
+	const size_t len =
+	    (size_t)p[0] << 24 | (size_t)p[1] << 16 | (size_t)p[2] << 8 | p[3];
+
+	if (len > FRAME_MAX)
+		die(EX_PROTOCOL, "a frame of %zu bytes", len);
+	return len;
+}
+
+/* Makes room for the frame that begins the buffer; gives back what a longer
+ * one took. */
 static void
 input_reserve(void)
 {
-	size_t need = INPUT_MIN, len;
+	size_t need = INPUT_MIN;
 	uint8_t *p;
 
-	if (port.inlen >= 4) {
-		len = (size_t)port.inbuf[0] << 24 | port.inbuf[1] << 16 |
-		      port.inbuf[2] << 8 | port.inbuf[3];
-		if (len > FRAME_MAX)
-			die(EX_PROTOCOL, "a frame of %zu bytes", len);
-		if (need < len + 4)
-			need = len + 4;
-	}
+	if (port.inlen >= 4 && frame_length(port.inbuf) + 4 > need)
+		need = frame_length(port.inbuf) + 4;
 	if (need == port.incap)
 		return;
 	p = realloc(port.inbuf, need);
@@ -1609,13 +1618,15 @@ input_frames(void)
 	size_t left = port.inlen, len;
 
 	while (left >= 4 && !port.throttled && !port.halting) {
-		len = (size_t)p[0] << 24 | p[1] << 16 | p[2] << 8 | p[3];
+		len = frame_length(p);
 		if (len > left - 4)
 			break;
 		frame_handle(p + 4, len);
 		p += 4 + len;
 		left -= 4 + len;
 	}
+	if (p == port.inbuf)
+		return;
 	memmove(port.inbuf, p, left);
 	port.inlen = left;
 }
@@ -1832,6 +1843,18 @@ options(int argc, char *argv[])
 		die(1, "no memory, or no default lxcpath");
 }
 
+/* Where few descriptors are allowed, starting a container would fail half-way. */
+static void
+raise_descriptors(void)
+{
+	struct rlimit lim;
+
+	if (getrlimit(RLIMIT_NOFILE, &lim) < 0 || lim.rlim_cur >= NOFILE_MIN)
+		return;
+	lim.rlim_cur = lim.rlim_max < NOFILE_MIN ? lim.rlim_max : NOFILE_MIN;
+	setrlimit(RLIMIT_NOFILE, &lim);
+}
+
 /* The caller's descriptors are not ours: 0 to 2 are there, none is beyond. */
 static void
 clean_descriptors(void)
@@ -2037,6 +2060,7 @@ main(int argc, char *argv[])
 	if (argc < 1)
 		return EX_USAGE_;
 	clean_signals();
+	raise_descriptors();
 	clean_descriptors();
 	umask(022);
 	reexecute(argv);

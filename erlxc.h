@@ -67,12 +67,11 @@ enum lifetime {
 struct ward {
 	pid_t monitor;      /* guardian: its child, running the row */
 	pid_t seen;         /* watcher: the container's init on the host */
-	pid_t init;         /* watcher: the same, once
-				   it has executed its program; 0 before */
+	pid_t init;         /* watcher: the same, once it runs its program */
 	int status;         /* monitor: init's wait status when `ended` */
 	bool ended;         /* monitor: the container ran and came to an end */
 	bool husk;          /* creator: what is half done is ours to remove */
-	char cgroups[3072]; /* watcher: /proc/INIT/cgroup and the monitor's */
+	char cgroups[3072]; /* watcher: the monitor's /proc/PID/cgroup, then init's */
 };
 
 /* The container that this port serves. One per process. */

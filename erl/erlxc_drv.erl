@@ -20,7 +20,6 @@
 -export([init/1, handle_call/3, handle_cast/2, handle_info/2, terminate/2]).
 -export_type([container/0, option/0, type/0, level/0, class/0, info/0, event/0]).
 
--define(APPLICATION, erlxc).
 -define(PROTOCOL, 1).
 -define(ID_MAX, 16#ffffffff).
 %% A frame of more bytes or terms ends the port: it could not be read safely.
@@ -104,7 +103,8 @@
 %% `{error, {badarg, Option}}'; `{error, {enoent, File}}' (or `eacces'): no such
 %% program; `{error, {port_exited, Status}}': it gave up, saying why on the
 %% standard error (64: it refused an argument), or `exec' did;
-%% `{error, timeout}': it was not ready within 10 seconds.
+%% `{error, timeout}': it was not ready within 10 seconds; `{error, protocol}': it
+%% is no port program of this version.
 -spec start([option()]) -> {ok, container()} | {error, term()}.
 start(Options) ->
     start(Options, fun(Opts) -> gen_server:start(?MODULE, Opts#{owner => self()}, []) end).
@@ -133,7 +133,7 @@ start(Options, Start) ->
 stop(C) ->
     gen_server:stop(C).
 
-%% @doc A supervisor's child of {@link start_link/1}.
+%% @doc A supervisor's child of {@link start_link/1}, restarted whenever it ends.
 -spec child_spec([option()]) -> supervisor:child_spec().
 child_spec(Options) ->
     Grace =
@@ -374,7 +374,7 @@ no_nul(Bytes, Opt) ->
 words([C | _] = String, Opt) when is_integer(C) ->
     words(string:lexemes(String, " "), Opt);
 words(Words, Opt) when is_list(Words) ->
-    [binary_to_list(no_nul(bytes(W, {badarg, Opt}), Opt)) || W <- Words];
+    [no_nul(bytes(W, {badarg, Opt}), Opt) || W <- Words];
 words(_, Opt) ->
     throw({badarg, Opt}).
 
@@ -399,7 +399,7 @@ command(Opts) ->
     end.
 
 executable(Word) ->
-    case os:find_executable(Word) of
+    case os:find_executable(binary_to_list(Word)) of
         false -> throw({enoent, Word});
         File -> File
     end.
@@ -417,7 +417,7 @@ argument(Bytes) -> Bytes.
 program(#{progname := File}) when File =/= ?ABSENT ->
     File;
 program(_) ->
-    filename:join(priv_dir(code:priv_dir(?APPLICATION)), "erlxc").
+    filename:join(priv_dir(code:priv_dir(erlxc)), "erlxc").
 
 %% A checkout's directory has any name: the port is beside our ebin.
 priv_dir({error, bad_name}) ->

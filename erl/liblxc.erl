@@ -319,7 +319,7 @@ set_cgroup_item(C, Key, Value) ->
 %% -------------------------------------------------------------------------
 
 call(C, Name, Args) ->
-    try erlxc_drv:call(C, Name, Args) of
+    try erlxc_drv:call(C, Name, wire(Name, Args)) of
         {Result, Why} ->
             keep(C, Why),
             Result
@@ -329,6 +329,20 @@ call(C, Name, Args) ->
             Below = [F || F <- Stack, not lists:member(element(1, F), [?MODULE, erlxc_drv])],
             erlang:raise(error, Class, [{?MODULE, Name, [C | Args], []} | Below])
     end.
+
+%% Iodata goes flat: a frame has a limit on terms.
+wire(create, [Template, Bdevtype, Bdevspec, Flags, Argv]) ->
+    wire(none, [Template, Bdevtype, Bdevspec, Flags]) ++ [argv(Argv)];
+wire(start, [UseInit, Argv]) ->
+    [UseInit, argv(Argv)];
+wire(_, Args) ->
+    lists:map(fun flat/1, Args).
+
+argv([Arg | _] = Argv) when not is_integer(Arg), length(Argv) > 0 -> lists:map(fun flat/1, Argv);
+argv(Command) -> Command.
+
+flat(IoList) when is_list(IoList) -> iolist_to_binary(IoList);
+flat(Other) -> Other.
 
 %% A success forgets: a process that has seen many containers keeps no trace.
 keep(C, <<>>) -> erase({?MODULE, last_error, C});

@@ -40,7 +40,7 @@ property(Out, File, M, F) ->
     Start = now_ms(),
     Name = io_lib:format("~s:~s", [M, F]),
     N = list_to_integer(os:getenv("PROPER_TESTS", "200")),
-    Result = try proper:quickcheck(M:F(), [{numtests, N}]) of
+    Result = try proper:quickcheck(M:F(), [{numtests, N}, {max_shrinks, 200}]) of
         true -> ok;
         R -> {failed, io_lib:format("~tlp~n~tlP", [R, proper:counterexample(), 60])}
     catch

@@ -75,7 +75,7 @@ licensed() {
 
 # In a header, what precedes a prototype without an empty line is a comment.
 headers() {
-	awk 'BEGIN { RS = "" } /^#/ || /^(struct|enum) [a-z_]+ \{/ { next }
+	awk 'BEGIN { RS = "" } /^#/ || /^(static inline|(struct|enum) [a-z_]+ \{)/ { next }
 	    /\);/ && !/^\/\*/ { print FILENAME ": no comment: " $0 }' ./*.h
 }
 

@@ -211,7 +211,8 @@ encodings(Config) ->
     bytes(P, packet([131, <<105, 3:32>>, 97, 9, hd(Atoms), 106])),
     ?assertEqual({reply, 9, Name, <<>>}, frame(P)),
     Keys = [<<107, 12:16, "lxc.uts.name">>, <<109, 12:32, "lxc.uts.name">>,
-        <<108, 1:32, 109, 12:32, "lxc.uts.name", 106>>, <<108, 1:32, 97, $l, 109, 11:32, "xc.uts.name">>],
+        <<108, 1:32, 109, 12:32, "lxc.uts.name", 106>>,
+        <<108, 1:32, 97, $l, 109, 11:32, "xc.uts.name">>],
     [begin
         bytes(P, packet(Frame(<<97, 1>>, <<119, 15, "get_config_item">>, [<<108, 1:32>>, K, 106]))),
         ?assertEqual({reply, 1, Name, <<>>}, frame(P))
@@ -221,7 +222,9 @@ encodings(Config) ->
 malformed_frames(Config) ->
     Good = term_to_binary({1, name, []}),
     <<131, Term/binary>> = Good,
-    Nest = fun(N) -> [131, 104, 3, 97, 1, <<119, 4, "name">>, lists:duplicate(N, <<108, 1:32>>)] end,
+    Nest = fun(N) ->
+        [131, 104, 3, 97, 1, <<119, 4, "name">>, lists:duplicate(N, <<108, 1:32>>)]
+    end,
     Frames = [<<>>, <<131>>, <<130, Term/binary>>, <<0>>, Term, [Good, 0], [Good, Good],
         binary:part(Good, 0, byte_size(Good) - 1),
         term_to_binary({1, name, [lists:duplicate(1000, $a)]}, [{compressed, 9}]),
@@ -234,7 +237,8 @@ malformed_frames(Config) ->
         [131, 104, 3, 97, 1, <<100, 65535:16, "name">>],
         [131, 104, 3, 97, 1, <<119, 2, 16#c3, 16#28>>, 106],
         [131, 104, 3, 97, 1, <<119, 4, "name">>, <<108, 1:32, 70, 16#7ff0000000000000:64, 106>>],
-        [131, 104, 3, 97, 1, <<119, 4, "name">>, <<108, 1:32, 116, 2:32, 97, 1, 106, 97, 1, 106, 106>>],
+        [131, 104, 3, 97, 1, <<119, 4, "name">>,
+            <<108, 1:32, 116, 2:32, 97, 1, 106, 97, 1, 106, 106>>],
         term_to_binary({1, name, [self()]}), term_to_binary({1, name, [make_ref()]}),
         term_to_binary({1, name, [fun erlang:node/0]}), term_to_binary({1, name, [<<1:3>>]}),
         term_to_binary({1, name, [1 bsl 3000]})],
@@ -583,8 +587,8 @@ clogged(Config, Mode) ->
     [Sent, Status] = [tmp(Config, [Name, X]) || X <- [".sent", ".status"]],
     ok = file:write_file(Frames, packet(term_to_binary({1, get_keys, [<<>>]}))),
     Shell = sh_port("~s ~s ~s 2>~s | { ~s; echo $? >~s; } | ~s 60",
-        [probe("clog"), Frames, Mode, Sent, [[" '", A, "'"] || A <- [program() | args(Config, Name)]],
-            Status, nap(Config, Name)]),
+        [probe("clog"), Frames, Mode, Sent,
+            [[" '", A, "'"] || A <- [program() | args(Config, Name)]], Status, nap(Config, Name)]),
     {ok, Bytes} = eventually(fun() -> number(Sent) end, 20000),
     {Name, Bytes, Status, Shell}.
 
@@ -698,7 +702,9 @@ query_worker_stuck(Config) ->
 %% A job that is cancelled ends; others go on.
 job_cancelled(Config) ->
     {P, _} = running(Config),
-    Jobs = fun() -> length([C || C <- children(os_pid(P)), comm(C) =:= <<"erlxc-job">>, alive(C)]) end,
+    Jobs = fun() ->
+        length([C || C <- children(os_pid(P)), comm(C) =:= <<"erlxc-job">>, alive(C)])
+    end,
     request(P, 3, wait, [<<"STOPPED">>, -1]),
     request(P, 4, wait, [<<"STOPPED">>, -1]),
     eventually(fun() -> Jobs() =:= 2 end, 3000),

@@ -194,7 +194,7 @@ split(Size, Bin) ->
 %% --- Terms -------------------------------------------------------------------
 
 a_term() ->
-    ?SIZED(Size, a_term(Size)).
+    ?SIZED(Size, a_term(min(Size, 40))).
 
 a_term(0) ->
     oneof([an_integer(), float(), an_atom(), binary(), list(byte()), []]);
@@ -202,13 +202,17 @@ a_term(Size) ->
     Less = ?LAZY(a_term(Size div 3)),
     frequency([
         {5, a_term(0)},
-        {2, list(Less)},
-        {1, ?LET({L, T}, {non_empty(list(Less)), Less}, lists:append(L, T))},
-        {2, ?LET(L, list(Less), list_to_tuple(L))},
+        {2, few(Less)},
+        {1, ?LET({H, L, T}, {Less, few(Less), Less}, [H | L] ++ T)},
+        {2, ?LET(L, few(Less), list_to_tuple(L))},
         {1, ?LET({N, T}, {range(250, 260), a_term(0)}, erlang:make_tuple(N, T))},
-        {2, ?LET(L, list({Less, Less}), maps:from_list(L))},
+        {2, ?LET(L, few({Less, Less}), maps:from_list(L))},
+        {1, ?LET(N, range(30, 40), maps:from_list([{I, -I} || I <- lists:seq(1, N)]))},
         {1, iodata()}
     ]).
+
+few(Gen) ->
+    ?LET(N, range(0, 4), vector(N, Gen)).
 
 an_integer() ->
     oneof([integer(), an_edge(), a_big()]).
@@ -238,13 +242,13 @@ iodata() ->
     ?SIZED(Size, iodata(Size)).
 
 iodata(Size) ->
-    oneof([binary(), iolist(Size)]).
+    oneof([binary(), iolist(min(Size, 40))]).
 
 iolist(0) ->
     list(byte());
 iolist(Size) ->
     Less = ?LAZY(iodata(Size div 3)),
-    ?LET({L, T}, {list(oneof([byte(), Less])), oneof([[], Less])}, L ++ T).
+    ?LET({L, T}, {few(oneof([byte(), Less])), oneof([[], Less])}, L ++ T).
 
 %% Mostly wrong in one place only.
 nearly_iodata() ->
@@ -294,11 +298,11 @@ encoding(Size) ->
     Less = ?LAZY(encoding(Size div 3)),
     frequency([
         {4, encoding(0)},
-        {2, ?LET(L, list(Less), [104, length(L) | L])},
-        {1, ?LET(L, list(Less), [<<105, (length(L)):32>> | L])},
-        {3, ?LET({L, T}, {list(Less), oneof([106, Less])},
+        {2, ?LET(L, few(Less), [104, length(L) | L])},
+        {1, ?LET(L, few(Less), [<<105, (length(L)):32>> | L])},
+        {3, ?LET({L, T}, {few(Less), oneof([106, Less])},
             [<<108, (length(L)):32>>, L, T])},
-        {3, ?LET(L, list([Less, Less]), [<<116, (length(L)):32>> | L])},
+        {3, ?LET(L, few([Less, Less]), [<<116, (length(L)):32>> | L])},
         {1, ?LET(K, Less, [<<116, 2:32>>, K, 97, 0, K, 97, 1])}
     ]).
 
