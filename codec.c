@@ -403,6 +403,13 @@ visit(struct etf_reader *r, struct term *t, uint32_t *budget)
 	return get_term(r, t);
 }
 
+/* Bytes are work, too, where they are more than stepped over. */
+static void
+spend(uint32_t *work, uint32_t bytes)
+{
+	*work -= bytes / 16 < *work ? bytes / 16 : *work;
+}
+
 static uint64_t
 hash_key(struct etf_reader *r, uint32_t *work)
 {
@@ -412,6 +419,7 @@ hash_key(struct etf_reader *r, uint32_t *work)
 	uint64_t hash;
 
 	while (stack->todo > 0 && visit(r, &t, work)) {
+		spend(work, t.n);
 		if (t.tag == LIST && t.n == 0)
 			continue; /* its tail is all of it */
 		if (t.n > 0 && (t.kids > 0 || t.tag == STRING)) {
@@ -434,12 +442,14 @@ hash_key(struct etf_reader *r, uint32_t *work)
 }
 
 static void
-skip(struct etf_reader *r, uint32_t *budget)
+skip(struct etf_reader *r, uint32_t *work)
 {
 	struct term t;
 
-	for (uint64_t todo = 1; todo > 0 && visit(r, &t, budget); todo--)
+	for (uint64_t todo = 1; todo > 0 && visit(r, &t, work); todo--) {
 		todo += t.kids;
+		spend(work, t.type == ETF_ATOM ? t.n : 0);
+	}
 }
 
 /* `r`, a copy, stands before the first of `n` pairs. */

@@ -52,7 +52,7 @@ enum etf_type {
 #define ETF_TERMS_MAX 65536u /* terms in a frame; a STRING counts as one */
 #define ETF_PAIRS_MAX 1024u  /* pairs in a map of more than one */
 #define ETF_KEY_DEPTH_MAX 32 /* nesting in the keys of such a map */
-#define ETF_KEY_WORK_MAX (16 * ETF_TERMS_MAX) /* terms visited for keys */
+#define ETF_KEY_WORK_MAX (16 * ETF_TERMS_MAX) /* see etf_check() */
 
 /* Bytes inside a frame: pointer and length never travel apart. */
 struct etf_bytes {
@@ -86,13 +86,13 @@ void etf_open(struct etf_reader *r, const void *frame, size_t len);
  * are compared by a hash of 64 bits, so that two different ones are refused by
  * one chance in 2^64.
  *
- * Iterative, no allocation, 12 KiB of stack. For keys, at most ETF_KEY_WORK_MAX
- * terms are visited, ETF_PAIRS_MAX / 2 hashes compared for each pair, and no byte
- * is hashed more than ETF_KEY_DEPTH_MAX times.
+ * Iterative, no allocation, 12 KiB of stack. The work for keys is bounded, too:
+ * ETF_KEY_WORK_MAX terms or 16 bytes of them, and the comparison of each of a
+ * map's keys, by its hash, with those before it.
  */
 bool etf_check(const void *frame, size_t len);
 
-/* True when there was no error and no byte is left; bytes left: ETF_TRAILING. */
+/* True when there was no error and no byte is left; else ETF_TRAILING. */
 bool etf_done(struct etf_reader *r);
 
 /* Sets an error from outside (a value that the caller refuses). */
@@ -113,8 +113,8 @@ uint64_t etf_get_uint(struct etf_reader *r, uint64_t max);
 double etf_get_float(struct etf_reader *r);
 
 /*
- * An atom, as UTF-8 with a NUL at the end, into `dst` of `size` bytes; ETF_RANGE
- * when it does not fit. Returns its length. An atom with a NUL in it: ETF_RANGE.
+ * An atom, as UTF-8 with a NUL at the end, into `dst` of `size` bytes; returns
+ * its length. An atom that does not fit, or has a NUL in it: ETF_RANGE.
  */
 size_t etf_get_atom(struct etf_reader *r, char *dst, size_t size);
 
@@ -131,10 +131,10 @@ void etf_get_tuple(struct etf_reader *r, uint32_t arity);
 uint32_t etf_get_tuple_any(struct etf_reader *r, uint32_t max);
 
 /*
- * A list's header: the number of elements, up to `max`. The elements follow, and
- * after the last one etf_get_nil() (for every list, the empty one too). The
+ * A list's header: the number of elements, up to `max`. The elements follow,
+ * and after the last one etf_get_nil() (for every list, the empty one too). The
  * elements of a STRING are read as integers like any others. A list cut into
- * several, which OTP never sends, is ETF_TYPE where etf_get_nil() finds the next.
+ * several, which OTP never sends, is ETF_TYPE where the first should end.
  */
 uint32_t etf_get_list(struct etf_reader *r, uint32_t max);
 

@@ -18,14 +18,11 @@
  */
 #include <sys/epoll.h>
 #include <sys/mman.h>
-#include <sys/mount.h>
 #include <sys/prctl.h>
 #include <sys/resource.h>
-#include <sys/sendfile.h>
 #include <sys/signalfd.h>
 #include <sys/socket.h>
 #include <sys/stat.h>
-#include <sys/statvfs.h>
 #include <sys/syscall.h>
 #include <sys/wait.h>
 
@@ -1925,60 +1922,6 @@ environment_is(char *const want[])
 	return *want == NULL && *p == NULL;
 }
 
-/* True when no process can write the file that this process executes. */
-static bool
-program_sealed(void)
-{
-	const int fd = open("/proc/self/exe", O_RDONLY | O_CLOEXEC);
-	struct statvfs vfs;
-	bool sealed;
-
-	if (fd < 0)
-		return false;
-	sealed = (fcntl(fd, F_GET_SEALS) & F_SEAL_WRITE) == F_SEAL_WRITE;
-	if (!sealed && fcntl(fd, F_GET_SEALS) < 0)
-		sealed =
-		    fstatvfs(fd, &vfs) == 0 && (vfs.f_flag & ST_RDONLY) != 0;
-	close(fd);
-	return sealed;
-}
-
-/* A detached, read-only clone of the mount that the program is on, or -1.
- * Nobody else can reach that mount; the page cache stays shared. */
-static int
-program_clone(void)
-{
-	struct mount_attr attr = {.attr_set = MOUNT_ATTR_RDONLY};
-	int fd;
-
-	fd = (int)syscall(SYS_open_tree, AT_FDCWD, "/proc/self/exe",
-	    OPEN_TREE_CLONE | OPEN_TREE_CLOEXEC);
-	if (fd >= 0 && syscall(SYS_mount_setattr, fd, "", AT_EMPTY_PATH, &attr,
-			   sizeof(attr)) == 0)
-		return fd;
-	fd_close(&fd);
-	return -1;
-}
-
-/* A sealed copy in memory, or -1: for older kernels and ordinary users. */
-static int
-program_copy(void)
-{
-	const int from = open("/proc/self/exe", O_RDONLY | O_CLOEXEC);
-	int fd = (int)syscall(SYS_memfd_create, "erlxc", 3u);
-	ssize_t n = 1;
-
-	while (from >= 0 && fd >= 0 && n > 0)
-		n = sendfile(fd, from, NULL, 1u << 20);
-	if (from >= 0)
-		close(from);
-	if (n != 0 ||
-	    fcntl(fd, F_ADD_SEALS,
-		F_SEAL_SEAL | F_SEAL_SHRINK | F_SEAL_GROW | F_SEAL_WRITE) < 0)
-		fd_close(&fd);
-	return fd;
-}
-
 /*
  * A process of ours inside a container can be reached through /proc/PID/exe, and
  * a container that opens it for writing owns the host's program. So the program
@@ -1992,13 +1935,11 @@ reexecute(char *argv[])
 	char **env = clean_environment();
 	int fd;
 
-	if (environment_is(env) && program_sealed())
+	if (environment_is(env) && ns_program_sealed())
 		return;
 	if (getenv("ERLXC_REEXECUTED") != NULL)
 		die(1, "cannot run from a file that nobody can write");
-	fd = program_clone();
-	if (fd < 0)
-		fd = program_copy();
+	fd = ns_program_seal();
 	if (fd < 0)
 		die(1, "cannot seal the program: %m");
 	syscall(SYS_execveat, fd, "", argv, env, AT_EMPTY_PATH);

@@ -65,13 +65,14 @@ enum lifetime {
  * is killed. Written by the process named, read by the others after it ended.
  */
 struct ward {
-	pid_t monitor;      /* guardian: its child, running the row */
-	pid_t seen;         /* watcher: the container's init on the host */
-	pid_t init;         /* watcher: the same, once it runs its program */
-	int status;         /* monitor: init's wait status when `ended` */
-	bool ended;         /* monitor: the container ran and came to an end */
-	bool husk;          /* creator: what is half done is ours to remove */
-	char cgroups[3072]; /* watcher: the monitor's /proc/PID/cgroup, then init's */
+	pid_t monitor; /* guardian: its child, running the row */
+	pid_t seen;    /* watcher: the container's init on the host */
+	pid_t init;    /* watcher: the same, once it runs its program */
+	int status;    /* monitor: init's wait status when `ended` */
+	bool ended;    /* monitor: the container ran and came to an end */
+	bool husk;     /* creator: what is half done is ours to remove */
+	char cgroups
+	    [3072]; /* watcher: the monitor's /proc/PID/cgroup, then init's */
 };
 
 /* The container that this port serves. One per process. */
@@ -194,6 +195,16 @@ bool op_discard(struct erlxc *x);
  * them. For a container whose monitor was killed. cgroups(7).
  */
 void ns_cgroup_purge(const char *cgroups);
+
+/* True when no process can write the file that this process executes. */
+bool ns_program_sealed(void);
+
+/*
+ * A descriptor of this program that can be executed and never written: a
+ * read-only clone of its mount (open_tree(2), mount_setattr(2)), else a sealed
+ * copy (memfd_create(2)). -1 with errno.
+ */
+int ns_program_seal(void);
 
 /* /proc/PID/cgroup as text of less than `size` bytes; "" when there is none. */
 void ns_cgroup_read(pid_t pid, char *text, size_t size);

@@ -6,7 +6,12 @@
  * /proc/PID/cgroup while it lived; nothing but a directory that bears liblxc's
  * own name, and that this process is not in, is ever touched.
  */
+#include <sys/mman.h>
+#include <sys/mount.h>
+#include <sys/sendfile.h>
 #include <sys/stat.h>
+#include <sys/statvfs.h>
+#include <sys/syscall.h>
 
 #include <dirent.h>
 #include <errno.h>
@@ -310,4 +315,64 @@ ns_cgroup_purge(const char *cgroups)
 	for (char *line = text ? strtok_r(text, "\n", &save) : NULL;
 	     line != NULL; line = strtok_r(NULL, "\n", &save))
 		line_purge(line, known);
+}
+
+/* --- The program itself ---------------------------------------------------- */
+
+bool
+ns_program_sealed(void)
+{
+	AUTO_FD fd = open("/proc/self/exe", O_RDONLY | O_CLOEXEC);
+	const int seals = fcntl(fd, F_GET_SEALS);
+	struct statvfs vfs;
+
+	if (seals >= 0)
+		return (seals & F_SEAL_WRITE) != 0;
+	return fstatvfs(fd, &vfs) == 0 && (vfs.f_flag & ST_RDONLY) != 0;
+}
+
+/*
+ * A detached, read-only clone of the mount that the program is on. Nobody else
+ * can reach that mount; the page cache stays shared.
+ */
+static int
+program_clone(void)
+{
+	struct mount_attr attr = {.attr_set = MOUNT_ATTR_RDONLY};
+	const int fd = (int)syscall(SYS_open_tree, AT_FDCWD, "/proc/self/exe",
+	    OPEN_TREE_CLONE | OPEN_TREE_CLOEXEC);
+
+	if (fd >= 0 && syscall(SYS_mount_setattr, fd, "", AT_EMPTY_PATH, &attr,
+			   sizeof(attr)) < 0) {
+		close(fd);
+		return -1;
+	}
+	return fd;
+}
+
+/* A sealed copy in memory: for older kernels and ordinary users. */
+static int
+program_copy(void)
+{
+	AUTO_FD from = open("/proc/self/exe", O_RDONLY | O_CLOEXEC);
+	const int fd = memfd_create("erlxc", MFD_CLOEXEC | MFD_ALLOW_SEALING);
+	ssize_t n = 1;
+
+	while (from >= 0 && fd >= 0 && n > 0)
+		n = sendfile(fd, from, NULL, 1u << 20);
+	if (n == 0 &&
+	    fcntl(fd, F_ADD_SEALS,
+		F_SEAL_SEAL | F_SEAL_SHRINK | F_SEAL_GROW | F_SEAL_WRITE) == 0)
+		return fd;
+	if (fd >= 0)
+		close(fd);
+	return -1;
+}
+
+int
+ns_program_seal(void)
+{
+	const int fd = program_clone();
+
+	return fd >= 0 ? fd : program_copy();
 }
