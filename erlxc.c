@@ -285,6 +285,17 @@ output_lost(void)
 	halt_begin();
 }
 
+/* Forgets what has been written. */
+static void
+output_compact(void)
+{
+	struct etf_writer *q = &port.outq;
+
+	memmove(q->data, q->data + port.outpos, q->len - port.outpos);
+	etf_rewind(q, q->len - port.outpos);
+	port.outpos = 0;
+}
+
 static void
 output_flush(struct source *src)
 {
@@ -300,12 +311,12 @@ output_flush(struct source *src)
 	}
 	if (n > 0)
 		port.outpos += (size_t)n;
-	if (port.outpos == port.outq.len) {
+	if (port.outpos == port.outq.len && port.outq.cap > HIGH_WATER) {
+		etf_free(&port.outq);
 		port.outpos = 0;
-		if (port.outq.cap > HIGH_WATER)
-			etf_free(&port.outq);
-		else
-			etf_rewind(&port.outq, 0);
+	} else if (n > 0 &&
+		   (port.outpos == port.outq.len || port.outpos > HIGH_WATER)) {
+		output_compact();
 	}
 	source_want(src, port.outq.len ? EPOLLOUT : 0);
 	throttle(port.outq.len - port.outpos > HIGH_WATER);
@@ -332,7 +343,8 @@ frame_begin(void)
 	return at;
 }
 
-static void
+/* False: there is no room for the frame, or nobody to read it. */
+static bool
 frame_end(size_t at)
 {
 	const size_t len = port.outq.len - at - 4;
@@ -340,7 +352,7 @@ frame_end(size_t at)
 
 	if (port.out.fd < 0 || port.outq.error != ETF_OK || len > FRAME_MAX) {
 		etf_rewind(&port.outq, at);
-		return;
+		return false;
 	}
 	for (int i = 0; i < 4; i++)
 		port.outq.data[at + (size_t)i] = (uint8_t)(len >> (24 - 8 * i));
@@ -348,11 +360,12 @@ frame_end(size_t at)
 		output_flush(&port.out);
 	else
 		throttle(port.outq.len - port.outpos > HIGH_WATER);
+	return true;
 }
 
 /* {Tag, Id, Term, Why}; without Id when it is 0, without Why when it is NULL.
  * `term` is encoded already. */
-static void
+static bool
 send_frame(const char *tag, uint32_t id, const void *term, size_t len,
     const void *why, size_t wlen)
 {
@@ -365,20 +378,7 @@ send_frame(const char *tag, uint32_t id, const void *term, size_t len,
 	etf_put_raw(&port.outq, term, len);
 	if (why != NULL)
 		etf_put_binary(&port.outq, why, wlen);
-	frame_end(at);
-}
-
-/* The answer to a call, which nobody wants when `id` is 0. */
-static void
-send_answer(uint32_t id, uint32_t verdict, const void *result, size_t rlen,
-    const void *why, size_t wlen)
-{
-	if (id == 0)
-		return;
-	if (verdict == OP_RAISE)
-		send_frame("raise", id, result, rlen, NULL, 0);
-	else
-		send_frame("reply", id, result, rlen, why ? why : "", wlen);
+	return frame_end(at);
 }
 
 static void
@@ -388,8 +388,25 @@ send_raise(uint32_t id, const char *class)
 
 	etf_init(&w, 64);
 	etf_put_atom(&w, class);
-	send_answer(id, OP_RAISE, w.data, w.len, NULL, 0);
+	if (id != 0)
+		send_frame("raise", id, w.data, w.len, NULL, 0);
 	etf_free(&w);
+}
+
+/* The answer to a call, which nobody wants when `id` is 0. */
+static void
+send_answer(uint32_t id, uint32_t verdict, const void *result, size_t rlen,
+    const void *why, size_t wlen)
+{
+	bool sent = true;
+
+	if (id != 0 && verdict == OP_RAISE)
+		sent = send_frame("raise", id, result, rlen, NULL, 0);
+	else if (id != 0)
+		sent =
+		    send_frame("reply", id, result, rlen, why ? why : "", wlen);
+	if (!sent)
+		send_raise(id, "system_limit");
 }
 
 static void
@@ -1714,21 +1731,8 @@ static const char usage[] =
     "usage: erlxc -n NAME [-P LXCPATH] [-t temporary|transient|permanent]\n"
     "             [-e lxc] [-o LOGFILE] [-l LEVEL] [-s SHUTDOWN_MS] [-v]\n"
     "       erlxc -h | --version\n"
-    "\n"
-    "The port program of erlxc: serves one container on standard input and\n"
-    "output, in frames of {packet,4}. Started by erlxc_drv.\n"
-    "\n"
-    "  -n  the container's name: 1 to 255 of A-Z a-z 0-9 . _ -\n"
-    "  -P  the directory of the containers (lxcpath); an absolute path\n"
-    "  -t  what happens to it when the Erlang side is gone: temporary, stop\n"
-    "      and destroy; transient, stop (default); permanent, nothing\n"
-    "  -e  the engine\n"
-    "  -o  log lines are appended to this file\n"
-    "  -l  log lines are sent to Erlang, from this level on: trace debug info\n"
-    "      notice warn error crit alert fatal\n"
-    "  -s  milliseconds for a clean shutdown when the Erlang side is gone\n"
-    "      (default 5000; 0: the container is killed at once)\n"
-    "  -v  log lines go to standard error too\n";
+    "The port program of erlxc, started by erlxc_drv: serves one container on\n"
+    "standard input and output. README.md has the options and the protocol.\n";
 
 /* The word's place in a list of words. */
 static size_t

@@ -825,6 +825,25 @@ container_file(const struct erlxc *x, const char *tail)
 	return asprintf(&s, "%s/%s%s", x->path, x->name, tail) < 0 ? NULL : s;
 }
 
+static bool
+container_has(const struct erlxc *x, const char *tail)
+{
+	AUTO_STRING file = container_file(x, tail);
+
+	return file == NULL || access(file, F_OK) == 0;
+}
+
+/* For after a call in which liblxc makes the container's directory, whether or
+ * not it comes to put something there. */
+static void
+container_rmdir(const struct erlxc *x)
+{
+	AUTO_STRING dir = container_file(x, "");
+
+	if (dir != NULL)
+		rmdir(dir); /* only an empty one */
+}
+
 /*
  * A handle that has no configuration, whatever is on disk. liblxc derives the
  * lock's name and the configuration's from the path that it is given: ".." goes
@@ -1179,7 +1198,7 @@ op_save_config(struct call *call)
 	AUTO_STRING path = get_path(call);
 	const char *file;
 	struct stat st;
-	bool ok;
+	bool ok, fresh;
 
 	if (!args_done(call))
 		return;
@@ -1193,17 +1212,24 @@ op_save_config(struct call *call)
 		reply_bool(
 		    call, false, "the configuration on disk was never loaded");
 	} else {
+		fresh = !container_has(call->x, "");
 		lock_bound(true);
 		ok = c->save_config(c, or_null(path));
 		lock_bound(false);
+		if (fresh)
+			container_rmdir(call->x);
 		reply_bool(call, ok, NULL);
 	}
 }
 
+/* liblxc would wait for the disk lock. */
 static void
 op_defined(struct call *call)
 {
-	etf_put_bool(&call->result, call->x->c->is_defined(call->x->c));
+	struct lxc_container *c = call->x->c;
+	AUTO_STRING file = c->config_file_name(c);
+
+	etf_put_bool(&call->result, file && access(file, F_OK) == 0);
 }
 
 static void
@@ -1555,14 +1581,14 @@ static void
 op_shutdown(struct call *call)
 {
 	struct lxc_container *c = call->x->c;
-	const int timeout = get_timeout(call);
+	const int timeout = (int)etf_get_int(call->in, 0, INT_MAX);
 	bool ok;
 
 	if (!args_done(call))
 		return;
 	if (timeout == 0)
 		deadline(QUERY_TIMEOUT_MS, WORKER_TIMEOUT);
-	else if (timeout > 0)
+	else
 		deadline(timeout * INT64_C(1000), WORKER_FALSE);
 	ok = is_stopped(c) || c->shutdown(c, 0);
 	if (ok && timeout != 0)
@@ -1704,7 +1730,7 @@ op_create(struct call *call)
 	AUTO(strings_free) struct strings argv = get_argv(call);
 	char *none[] = {NULL};
 	const char *why;
-	bool ok;
+	bool ok, fresh;
 
 	/* A name is looked up in the templates' directory; a path from there
 	 * would lead out of it. */
@@ -1717,12 +1743,17 @@ op_create(struct call *call)
 		reply_bool(call, false, why);
 		return;
 	}
+	fresh = !container_has(x, "");
 	if (x->ward != NULL)
-		x->ward->husk = *template != '\0';
+		x->ward->husk = *template != '\0' &&
+				!container_has(x, "/config") &&
+				!container_has(x, "/rootfs");
 	ok = x->c->create(x->c, or_null(template), or_null(bdevtype), NULL,
 	    flags, argv.n > 0 ? argv.v : none);
 	if (x->ward != NULL)
 		x->ward->husk = false; /* liblxc has cleaned up by itself */
+	if (!ok && fresh)
+		container_rmdir(x);
 	reply_bool(call, ok, NULL);
 }
 
@@ -2083,18 +2114,16 @@ bool
 op_discard(struct erlxc *x)
 {
 	AUTO_STRING file = NULL;
-	AUTO_STRING dir = NULL;
 	bool ok;
 
-	if (!op_open(x) || (file = container_file(x, "/config")) == NULL ||
-	    (dir = container_file(x, "")) == NULL)
+	if (!op_open(x) || (file = container_file(x, "/config")) == NULL)
 		return false;
 	if (!x->c->is_defined(x->c) && is_husk(x))
 		close(
 		    open(file, O_WRONLY | O_CREAT | O_EXCL | O_CLOEXEC, 0600));
 	ok = !x->c->is_defined(x->c) ||
 	     (partial(x) != PARTIAL_HELD && discard(x));
-	rmdir(dir); /* an empty one: create had not come further */
+	container_rmdir(x); /* create had not come further */
 	return ok;
 }
 
@@ -2165,7 +2194,7 @@ static const struct op ops[] = {
 	{"config_file_name", 0, OP_INLINE, LXC(op_config_file_name), NULL},
 	{"create", 5, DISK | OP_GUARD | OP_RELOAD, LXC(op_create), NULL},
 	{"daemonize", 1, OP_BARE, LXC(op_daemonize), NULL},
-	{"defined", 0, OP_QUERY, LXC(op_defined), NULL},
+	{"defined", 0, OP_INLINE, LXC(op_defined), NULL},
 	{"destroy", 0, DISK | OP_KEEP | OP_RELOAD, LXC(op_destroy), NULL},
 	{"freeze", 0, OP_JOB, LXC(op_freeze), NULL},
 	{"get_cgroup_item", 1, OP_QUERY, LXC(op_get_cgroup_item), NULL},
@@ -2175,9 +2204,9 @@ static const struct op ops[] = {
 	{"get_ips", 3, OP_QUERY, LXC(op_get_ips), NULL},
 	{"get_keys", 1, OP_INLINE, LXC(op_get_keys), NULL},
 	{"init_pid", 0, OP_QUERY, LXC(op_init_pid), NULL},
-	{"list_active_containers", 1, OP_QUERY | OP_BARE, LXC(op_list), NULL},
-	{"list_all_containers", 1, OP_QUERY | OP_BARE, LXC(op_list), NULL},
-	{"list_defined_containers", 1, OP_QUERY | OP_BARE, LXC(op_list), NULL},
+	{"list_active_containers", 1, OP_JOB | OP_BARE, LXC(op_list), NULL},
+	{"list_all_containers", 1, OP_JOB | OP_BARE, LXC(op_list), NULL},
+	{"list_defined_containers", 1, OP_JOB | OP_BARE, LXC(op_list), NULL},
 	{"load_config", 1, OP_CONFIG, LXC(op_load_config), NULL},
 	{"name", 0, OP_BARE, op_name, NULL},
 	{"reboot", 0, OP_QUERY, LXC(op_reboot), NULL},

@@ -27,6 +27,7 @@
 #include "erlxc.h"
 
 #define CGROUP_DEPTH 32 /* levels below a container's own cgroup */
+#define PURGE_MAX 64 /* cgroups: a monitor's and an init's, in 32 hierarchies */
 #define PURGE_TURNS 100 /* of 10 ms: what a kill may take to show */
 #define DIR_FLAGS (O_RDONLY | O_DIRECTORY | O_NOFOLLOW | O_CLOEXEC)
 
@@ -226,18 +227,6 @@ cgroup_remove(int parent, const char *name, int depth)
 	return unlinkat(parent, name, AT_REMOVEDIR) == 0 || errno == ENOENT;
 }
 
-static void
-cgroup_empty(int parent, const char *name)
-{
-	const struct timespec step = {.tv_nsec = 10000000};
-
-	for (int i = 0; i < PURGE_TURNS; i++) {
-		if (cgroup_remove(parent, name, 0))
-			return;
-		nanosleep(&step, NULL);
-	}
-}
-
 /* The directory `path` below `root`, no symbolic link on the way. */
 static int
 dir_open(const char *root, char *path)
@@ -254,67 +243,97 @@ dir_open(const char *root, char *path)
 	return fd;
 }
 
-/* Removes parent/name when nothing is in it, neither process nor directory. */
-static void
-cgroup_remove_empty(int parent, const char *name)
-{
-	const struct timespec step = {.tv_nsec = 10000000};
+struct cgroup {
+	int parent; /* the directory that it is in */
+	char name[NAME_MAX + 1];
+	bool ours; /* what is in it is killed */
+};
 
-	for (int i = 0; i < PURGE_TURNS / 5; i++) {
-		if (unlinkat(parent, name, AT_REMOVEDIR) == 0 || errno != EBUSY)
-			return;
-		nanosleep(&step, NULL);
-	}
-}
-
-/*
- * One line, "ID:CONTROLLERS:PATH". A monitor that was killed before its payload
- * was known has one of the same number beside it. That one may be another
- * container's by now: it is removed only when it is empty.
- */
-static void
-line_purge(char *line, bool payload_known)
+/* The container's cgroup by a line "ID:CONTROLLERS:PATH"; false: none. */
+static bool
+line_parse(char *line, struct cgroup *cg)
 {
-	char root[PATH_MAX], point[PATH_MAX], name[NAME_MAX + 1];
+	char root[PATH_MAX], point[PATH_MAX];
 	char *controllers = strchr(line, ':');
 	char *path = controllers ? strchr(controllers + 1, ':') : NULL;
-	AUTO_FD fd = -1;
 	char *last;
 	size_t len;
 
 	if (path == NULL)
-		return;
+		return false;
 	*path++ = '\0';
 	controllers++;
 	if ((len = container_part(controllers, path)) == 0 ||
 	    !hierarchy_find(controllers, root, point))
-		return;
+		return false;
 	path[len] = '\0';
 	len = strcmp(root, "/") == 0 ? 0 : strlen(root);
 	last = strrchr(path, '/');
 	if (strncmp(path, root, len) != 0 || path + len > last)
-		return;
-	snprintf(name, sizeof(name), "%s", last + 1);
+		return false;
+	snprintf(cg->name, sizeof(cg->name), "%s", last + 1);
 	*last = '\0';
-	if ((fd = dir_open(point, path + len)) < 0)
-		return;
-	cgroup_empty(fd, name);
-	if (!payload_known) {
-		memcpy(name, "lxc.payload.", 12);
-		cgroup_remove_empty(fd, name);
-	}
+	cg->ours = true;
+	cg->parent = dir_open(point, path + len);
+	return cg->parent >= 0;
 }
 
+/*
+ * A monitor that was killed before its payload was known has one of the same
+ * number beside it. That may be another container's by now: it is removed only
+ * when it is empty.
+ */
+static bool
+payload_beside(const struct cgroup *monitor, struct cgroup *cg)
+{
+	*cg = *monitor;
+	cg->parent = fcntl(monitor->parent, F_DUPFD_CLOEXEC, 0);
+	cg->ours = false;
+	memcpy(cg->name, "lxc.payload.", 12);
+	return cg->parent >= 0;
+}
+
+/* True when there is no more to do about it. */
+static bool
+cgroup_purge(struct cgroup *cg)
+{
+	if (cg->ours ? !cgroup_remove(cg->parent, cg->name, 0)
+		     : unlinkat(cg->parent, cg->name, AT_REMOVEDIR) < 0 &&
+			   errno == EBUSY)
+		return false;
+	close(cg->parent);
+	cg->parent = -1;
+	return true;
+}
+
+/*
+ * Every turn is over all hierarchies, for a process leaves none of its cgroups
+ * before the one that it is frozen in has thawed.
+ */
 void
 ns_cgroup_purge(const char *cgroups)
 {
-	AUTO_STRING text = strdup(cgroups);
+	const struct timespec step = {.tv_nsec = 10000000};
 	const bool known = strstr(cgroups, "/lxc.payload.") != NULL;
+	struct cgroup cg[PURGE_MAX];
+	AUTO_STRING text = strdup(cgroups);
 	char *save = NULL;
+	int n = 0, left = 1;
 
 	for (char *line = text ? strtok_r(text, "\n", &save) : NULL;
-	     line != NULL; line = strtok_r(NULL, "\n", &save))
-		line_purge(line, known);
+	     line != NULL && n < PURGE_MAX - 1;
+	     line = strtok_r(NULL, "\n", &save))
+		if (line_parse(line, &cg[n]) && ++n > 0 && !known)
+			n += payload_beside(&cg[n - 1], &cg[n]);
+	for (int turn = 0; turn < PURGE_TURNS && left > 0; turn++) {
+		left = 0;
+		for (int i = 0; i < n; i++)
+			left += cg[i].parent >= 0 && !cgroup_purge(&cg[i]);
+		if (left > 0)
+			nanosleep(&step, NULL);
+	}
+	for (int i = 0; i < n; i++)
+		fd_free(&cg[i].parent);
 }
 
 /* --- The program itself ---------------------------------------------------- */

@@ -73,19 +73,21 @@ node() {
 
 # part_NAME are the parts of the tests.
 part_c() {
-	leaks=detect_leaks=1
+	ASAN_OPTIONS=detect_leaks=1:log_path=stderr
+	UBSAN_OPTIONS=log_path=stderr
+	export ASAN_OPTIONS UBSAN_OPTIONS
 	for f in t/*_test.c; do
 		[ -e "$f" ] || continue
 		f=${f#t/}
-		program "${f%.c}" env ASAN_OPTIONS=$leaks "$BUILD/${f%.c}"
+		program "${f%.c}" "$BUILD/${f%.c}"
 	done
 	for f in t/*_fuzz.c; do
 		[ -e "$f" ] || continue
 		f=${f#t/}
 		f=${f%_fuzz.c}
-		program "${f}_corpus" env ASAN_OPTIONS=$leaks \
-		    "$BUILD/${f}_replay" t/corpus/"$f"/*
+		program "${f}_corpus" "$BUILD/${f}_replay" t/corpus/"$f"/*
 	done
+	unset ASAN_OPTIONS UBSAN_OPTIONS
 }
 
 modules() {

@@ -303,8 +303,70 @@ encoding(Size) ->
         {3, ?LET({L, T}, {few(Less), oneof([106, Less])},
             [<<108, (length(L)):32>>, L, T])},
         {3, ?LET(L, few([Less, Less]), [<<116, (length(L)):32>> | L])},
-        {1, ?LET(K, Less, [<<116, 2:32>>, K, 97, 0, K, 97, 1])}
+        {2, ?LET({T, V}, {a_key(Size div 3), Less},
+            ?LET({A, B}, {a_form(T), a_form(T)}, [<<116, 2:32>>, A, V, B, V]))}
     ]).
+
+a_key(0) ->
+    oneof([range(-1, 256), 1 bsl 70, 0.0, -0.0, 1.0, 'é', a, '', [],
+        <<"a">>]);
+a_key(Size) ->
+    Less = ?LAZY(a_key(Size div 2)),
+    oneof([Less, few(range(0, 255)), few(Less), ?LET({H, T}, {Less, Less}, [H | T]),
+        ?LET(L, few(Less), list_to_tuple(L)),
+        ?LET(L, few({Less, Less}), maps:from_list(L))]).
+
+%% One of the encodings of a term.
+a_form(N) when is_integer(N) ->
+    Big = ?LET({Zeros, Sign}, {range(0, 10), oneof([1, 7])}, begin
+        B = binary:encode_unsigned(abs(N), little),
+        [110, byte_size(B) + Zeros, Sign * sign(N), B, binary:copy(<<0>>, Zeros)]
+    end),
+    oneof([Big] ++ [[97, N] || N >= 0, N < 256]
+        ++ [<<98, N:32>> || N >= -(1 bsl 31), N < 1 bsl 31]);
+a_form(F) when is_float(F), F == 0 ->
+    oneof([<<70, 0.0/float>>, <<70, 128, 0:56>>]);
+a_form(A) when is_atom(A) ->
+    Utf8 = atom_to_binary(A),
+    Latin1 = atom_to_binary(A, latin1),
+    ?LET({Tag, B}, oneof([{100, Latin1}, {115, Latin1}, {118, Utf8}, {119, Utf8}]),
+        case Tag of
+            _ when Tag =:= 115; Tag =:= 119 -> [Tag, byte_size(B), B];
+            _ -> [Tag, <<(byte_size(B)):16>>, B]
+        end);
+a_form([]) ->
+    oneof([106, <<107, 0:16>>, <<108, 0:32, 106>>]);
+a_form([_ | _] = L) ->
+    ?LET(N, range(0, proper_length(L, 0)), a_list(N, L));
+a_form(T) when is_tuple(T) ->
+    ?LET({Head, Elements}, {oneof([[104, tuple_size(T)], <<105, (tuple_size(T)):32>>]),
+            [a_form(E) || E <- tuple_to_list(T)]},
+        [Head, Elements]);
+a_form(M) when is_map(M) ->
+    ?LET(Pairs, [{integer(), a_form(K), a_form(V)} || {K, V} <- maps:to_list(M)],
+        [<<116, (map_size(M)):32>> | [[K, V] || {_, K, V} <- lists:sort(Pairs)]]);
+a_form(T) ->
+    <<131, Form/binary>> = term_to_binary(T),
+    Form.
+
+%% The first N elements are a list or a string, whose tail is the rest.
+a_list(0, L) ->
+    ?LET(Form, a_form(L), [<<108, 0:32>>, Form]);
+a_list(N, L) ->
+    {First, Rest} = take(N, L, []),
+    Bytes = Rest =:= [] andalso lists:all(fun(E) -> is_integer(E) andalso
+        E >= 0 andalso E < 256 end, First),
+    oneof([?LET({Es, Tail}, {[a_form(E) || E <- First], a_form(Rest)},
+            [<<108, N:32>>, Es, Tail])] ++ [[<<107, N:16>>, First] || Bytes]).
+
+take(0, Rest, First) -> {lists:reverse(First), Rest};
+take(N, [E | Rest], First) -> take(N - 1, Rest, [E | First]).
+
+proper_length([_ | T], N) -> proper_length(T, N + 1);
+proper_length(_, N) -> N.
+
+sign(N) when N < 0 -> 1;
+sign(_) -> 0.
 
 characters() ->
     oneof([<<>>, <<"a">>, <<16#e9>>, <<"é"/utf8>>, <<"日"/utf8>>, <<0>>, <<16#c0, 16#80>>,
