@@ -91,6 +91,7 @@ $(BUILD)/%_replay: t/%_fuzz.c t/replay.c $(BUILD)/codec.o \
 $(BUILD)/probe/%: t/probe/%.c
 	@mkdir -p $(@D)
 	$(CC) -std=gnu11 $(WARN) -D_GNU_SOURCE -O2 -static -o $@ $<
+$(BUILD)/codec_test: private TEST_LIBS = -Wl,--wrap=realloc
 $(BUILD)/bench/codec_bench: private CPPFLAGS += -I$(EI)/include
 $(BUILD)/bench/codec_bench: private TEST_LIBS = -L$(EI)/lib -lei -lpthread
 $(BUILD)/fuzz/%: t/%.c codec.c $(HDR)

@@ -112,7 +112,7 @@ ei_encode_command(struct side *s)
 	need(!bad, "ei encode");
 }
 
-static void
+static inline void
 our_text(struct etf_reader *r, struct side *s)
 {
 	struct etf_bytes b = etf_get_binary(r);
