@@ -14,8 +14,10 @@
 #include <dirent.h>
 #include <errno.h>
 #include <fcntl.h>
+#include <fnmatch.h>
 #include <limits.h>
 #include <signal.h>
+#include <stdarg.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
@@ -27,7 +29,14 @@
 
 #define RESULT_MAX ((16u << 20) - (64u << 10)) /* a frame, less its why */
 #define WHY_MAX (64u << 10)
-#define DEFAULT_PATH "/var/lib/lxc" /* when there is no liblxc to ask */
+
+#ifdef HAVE_LXC
+#define LXC_VERSION lxc_get_version()
+#define LXC_PATH lxc_get_global_config_item("lxc.lxcpath")
+#else
+#define LXC_VERSION ""
+#define LXC_PATH "/var/lib/lxc"
+#endif
 
 /* --- Arguments and replies ------------------------------------------------ */
 
@@ -51,25 +60,18 @@ args_done(struct call *call)
 	return false;
 }
 
-static void
-op_name(struct call *call)
-{
-	etf_put_string(&call->result, call->x->name);
-}
-
-static void
-op_version(struct call *call)
-{
-	etf_put_string(&call->result, op_lxc_version());
-}
+/* A row without arguments that asks or does one thing. */
+#define ROW(name, reply)                         \
+	static void name(struct call *call)      \
+	{                                        \
+		struct erlxc *const x = call->x; \
+		reply;                           \
+	}
 
 static const char *const lifetimes[] = {"temporary", "transient", "permanent"};
 
-static void
-op_type(struct call *call)
-{
-	etf_put_atom(&call->result, lifetimes[call->x->type]);
-}
+ROW(op_name, etf_put_string(&call->result, x->name))
+ROW(op_type, etf_put_atom(&call->result, lifetimes[x->type]))
 
 static void
 op_set_type(struct call *call)
@@ -87,6 +89,26 @@ op_set_type(struct call *call)
 		return;
 	call->x->type = (enum lifetime)i;
 	etf_put_bool(&call->result, true);
+}
+
+const char *
+op_lxc_version(void)
+{
+	return LXC_VERSION;
+}
+
+static void
+op_version(struct call *call)
+{
+	etf_put_string(&call->result, LXC_VERSION);
+}
+
+bool
+op_default_path(struct erlxc *x)
+{
+	if (x->path == NULL)
+		x->path = strdup(LXC_PATH);
+	return x->path != NULL;
 }
 
 bool
@@ -116,18 +138,16 @@ renamed_to(struct erlxc *x, struct etf_reader *in)
 
 #define TEXT_MAX (1u << 20)   /* a configuration value */
 #define ARGV_MAX 65536u       /* words of a command */
-#define CONFIG_MAX (1u << 20) /* a configuration file */
+#define CONFIG_MAX (1L << 20) /* a configuration file */
 #define INCLUDE_DEPTH 8       /* files that include files */
-#define KEY_MAX 512           /* a translated key */
 #define LOCK_WAIT_MS 1000     /* for another process's lock on a container */
 #define WAIT_STEP_NS 20000000 /* between two looks at a stopped container */
 #define STOP_TURNS 50         /* such looks, until one that stops has */
 
 /* What this process knows of its container beside the handle. */
 static struct {
-	int log;          /* memfd that liblxc's log goes to, or 0 */
-	bool unread;      /* the configuration on disk could not be loaded */
-	char backend[32]; /* the last lxc.rootfs.backend that was set */
+	int log;     /* memfd that liblxc's log goes to, or 0 */
+	bool unread; /* the configuration on disk could not be loaded */
 } self;
 
 /* Strings on the heap, a NULL behind the last one. */
@@ -160,6 +180,15 @@ strings_add(struct strings *l, char *s)
 	return true;
 }
 
+static bool
+strings_have(const struct strings *l, const char *s)
+{
+	for (size_t i = 0; i < l->n; i++)
+		if (strcmp(l->v[i], s) == 0)
+			return true;
+	return false;
+}
+
 static int
 string_cmp(const void *a, const void *b)
 {
@@ -172,6 +201,26 @@ nap(long ns)
 	const struct timespec t = {.tv_nsec = ns};
 
 	nanosleep(&t, NULL);
+}
+
+/* As by printf(3), malloc'd, or NULL. */
+static char *__attribute__((format(printf, 1, 2)))
+format(const char *template, ...)
+{
+	va_list args;
+	char *s;
+	int n;
+
+	va_start(args, template);
+	n = vasprintf(&s, template, args);
+	va_end(args);
+	return n < 0 ? NULL : s;
+}
+
+static void
+newline_cut(char *s)
+{
+	s[strcspn(s, "\n")] = '\0';
 }
 
 /*
@@ -212,20 +261,13 @@ or_null(const char *s)
 	return *s == '\0' ? NULL : s;
 }
 
-/* True when the next term is a list of nothing but integers: iodata. */
+/* True when the next term is iodata that is a list, and no list of iodata. */
 static bool
 is_charlist(const struct etf_reader *in)
 {
 	struct etf_reader r = *in;
-	uint32_t n = etf_get_list(&r, UINT32_MAX);
 
-	if (n == 0)
-		return false;
-	while (n > 0 && etf_peek(&r) == ETF_INTEGER) {
-		etf_get_int(&r, 0, 255);
-		n--;
-	}
-	return n == 0;
+	return etf_get_list(&r, UINT32_MAX) > 0 && etf_peek(&r) == ETF_INTEGER;
 }
 
 /* A command: [iodata()], or one iodata() as its only word; <<>>: no word. */
@@ -284,6 +326,22 @@ reply_bool(struct call *call, bool ok, const char *why)
 		fail(call, why);
 }
 
+/* A getter's answer, or none for the reason stated. */
+static void
+reply_item(struct call *call, const char *value, const char *why)
+{
+	size_t len;
+
+	if (value == NULL) {
+		etf_put_atom(&call->result, "none");
+		fail(call, why);
+		return;
+	}
+	len = strlen(value);
+	etf_put_binary(
+	    &call->result, value, len - (len > 0 && value[len - 1] == '\n'));
+}
+
 static void
 reply_strings(struct call *call, const struct strings *l)
 {
@@ -323,6 +381,13 @@ reply_error(struct call *call, int number, const char *why)
 
 /* --- The log, liblxc's only account of its reasons ------------------------ */
 
+static const char *
+log_file(char *dst, size_t size)
+{
+	snprintf(dst, size, "/proc/self/fd/%d", self.log);
+	return dst;
+}
+
 void
 op_forked(struct erlxc *x)
 {
@@ -337,29 +402,16 @@ op_forked(struct erlxc *x)
 	self.log = memfd_create("liblxc.log", MFD_CLOEXEC);
 	if (self.log < 0)
 		return;
-	snprintf(file, sizeof(file), "/proc/self/fd/%d", self.log);
+	log_file(file, sizeof(file));
 	lxc_log_init(&log);
 }
 
-/* What the log holds, its last WHY_MAX bytes; malloc'd. The log is emptied. */
-static char *
-log_take(void)
+/* Lines of rows that succeeded are no reasons for the next failure. */
+static void
+log_clear(void)
 {
-	struct stat st;
-	char *s = malloc(WHY_MAX);
-	off_t at;
-	ssize_t n;
-
-	if (s == NULL || self.log <= 0 || fstat(self.log, &st) < 0) {
-		free(s);
-		return NULL;
-	}
-	at = st.st_size < WHY_MAX ? 0 : st.st_size - (off_t)WHY_MAX + 1;
-	n = st.st_size > 0 ? pread(self.log, s, WHY_MAX - 1, at) : 0;
-	s[n > 0 ? n : 0] = '\0';
-	if (n > 0 && ftruncate(self.log, 0) < 0)
-		s[0] = '\0';
-	return s;
+	if (self.log > 0 && ftruncate(self.log, 0) < 0)
+		errno = 0;
 }
 
 /*
@@ -367,21 +419,17 @@ log_take(void)
  * The message of one that tells of an error, else NULL.
  */
 static const char *
-log_message(char *line)
+log_message(const char *line)
 {
-	static const char *const errors[] = {
+	static const char *const levels[] = {
 	    " ERROR ", " CRIT ", " ALERT ", " FATAL "};
-	char *head = strstr(line, " - ");
-	char *text = head ? strstr(head + 3, " - ") : NULL;
-	bool error = false;
+	const char *head = strstr(line, " - "), *at;
+	const char *text = head ? strstr(head + 3, " - ") : NULL;
 
-	if (text == NULL)
-		return NULL;
-	*head = '\0';
-	for (size_t i = 0; i < sizeof(errors) / sizeof(*errors); i++)
-		error = error || strstr(line, errors[i]) != NULL;
-	*head = ' ';
-	return error ? text + 3 : NULL;
+	for (size_t i = 0; text != NULL && i < 4; i++)
+		if ((at = strstr(line, levels[i])) != NULL && at < head)
+			return text + 3;
+	return NULL;
 }
 
 /*
@@ -394,15 +442,17 @@ log_end(struct call *call)
 	const bool more =
 	    call->x->level != NULL && strcasecmp(call->x->level, "error") != 0;
 	const bool want = call->verdict == OP_FAILED && call->why.len == 0;
-	const int number = errno;
-	AUTO_STRING s = NULL;
-	char *line, *save = NULL;
+	AUTO_STRING line = NULL;
+	AUTO_FILE f = NULL;
+	char file[32];
 	const char *text;
+	size_t size = 0;
 
-	if ((call->verdict == OP_OK && !more) || (s = log_take()) == NULL)
+	if (self.log <= 0 || (call->verdict == OP_OK && !more))
 		return;
-	for (line = strtok_r(s, "\n", &save); line != NULL;
-	     line = strtok_r(NULL, "\n", &save)) {
+	f = fopen(log_file(file, sizeof(file)), "re");
+	while (f != NULL && getline(&line, &size, f) > 0) {
+		newline_cut(line);
 		text = log_message(line);
 		if (text == NULL && more)
 			dprintf(STDERR_FILENO, "%s\n", line);
@@ -411,42 +461,36 @@ log_end(struct call *call)
 		etf_put_raw(&call->why, "\n", call->why.len > 0);
 		etf_put_raw(&call->why, text, strlen(text));
 	}
-	errno = number;
-}
-
-/* Lines of rows that succeeded are no reasons for the next failure. */
-static void
-log_clear(void)
-{
-	if (self.log > 0 && ftruncate(self.log, 0) < 0)
-		errno = 0;
+	log_clear();
 }
 
 /* --- Deadlines ------------------------------------------------------------ */
 
-static int expired; /* the status to exit with */
+static int expired; /* the status to exit with, or 0 */
 
 static void
-on_expiry(int signo)
+on_alarm(int signo)
 {
 	(void)signo;
-	_exit(expired);
+	if (expired != 0)
+		_exit(expired);
 }
 
+/*
+ * From now on this process has `ms` for what it does, then ends with `status`:
+ * exiting is the only way out of liblxc, whose receive loops start again when a
+ * signal interrupts them. Status 0: what is under way is interrupted only, as a
+ * wait for a lock can be. -1: no deadline.
+ */
 static void
-on_interrupt(int signo)
+deadline(int64_t ms, int status)
 {
-	(void)signo;
-}
-
-/* SIGALRM in `ms`, to interrupt what is under way; -1: none any more. */
-static void
-timer(int64_t ms, void (*handler)(int))
-{
-	struct sigaction sa = {.sa_handler = handler}; /* no SA_RESTART */
+	/* no SA_RESTART */
+	struct sigaction sa = {.sa_handler = ms < 0 ? SIG_DFL : on_alarm};
 	struct itimerval t = {0};
 
 	setitimer(ITIMER_REAL, &t, NULL);
+	expired = status;
 	sigaction(SIGALRM, &sa, NULL);
 	if (ms < 0)
 		return;
@@ -455,36 +499,32 @@ timer(int64_t ms, void (*handler)(int))
 	setitimer(ITIMER_REAL, &t, NULL);
 }
 
-/*
- * From now on this process has `ms` for what it does, then ends with `status`;
- * -1: no deadline. Exiting is the only way out of liblxc, whose receive loops
- * start again when a signal interrupts them.
- */
-static void
-deadline(int64_t ms, int status)
-{
-	expired = status;
-	timer(ms, ms < 0 ? SIG_DFL : on_expiry);
-}
-
-/*
- * Around a call that locks the container on disk: the wait for another
- * process's lock is interrupted then, which liblxc takes for a failure.
- */
+/* Around a call that locks the container on disk, which another process may
+ * hold: liblxc takes the interrupted wait for a failure. */
 static void
 lock_bound(bool on)
 {
-	timer(on ? LOCK_WAIT_MS : -1, on ? on_interrupt : SIG_DFL);
+	deadline(on ? LOCK_WAIT_MS : -1, 0);
 }
 
 /* --- Configuration from before LXC 2.1 ------------------------------------ */
 
-/* Keys without their "lxc."; NULL: of no effect for long. */
+enum key {
+	KEY_RENAMED, /* another one today */
+	KEY_IGNORED, /* of no effect today */
+	KEY_CURRENT, /* as it is */
+	KEY_REFUSED  /* of a network device, before any was started */
+};
+
+/*
+ * Without their "lxc."; NULL: ignored. One that ends in a dot is a prefix. The
+ * rootfs' backend is found by liblxc itself or named in the rootfs' path.
+ */
 static const struct {
 	const char *old, *new;
 } renamed[] = {{"utsname", "uts.name"}, {"rootfs", "rootfs.path"},
-    {"mount", "mount.fstab"}, {"pts", "pty.max"}, {"tty", "tty.max"},
-    {"devttydir", "tty.dir"}, {"console", "console.path"},
+    {"rootfs.backend", NULL}, {"mount", "mount.fstab"}, {"pts", "pty.max"},
+    {"tty", "tty.max"}, {"devttydir", "tty.dir"}, {"console", "console.path"},
     {"aa_profile", "apparmor.profile"},
     {"aa_allow_incomplete", "apparmor.allow_incomplete"},
     {"se_context", "selinux.context"}, {"seccomp", "seccomp.profile"},
@@ -492,36 +532,19 @@ static const struct {
     {"init_gid", "init.gid"}, {"haltsignal", "signal.halt"},
     {"rebootsignal", "signal.reboot"}, {"stopsignal", "signal.stop"},
     {"syslog", "log.syslog"}, {"loglevel", "log.level"},
-    {"logfile", "log.file"}, {"limit", "prlimit"}, {"kmsg", NULL},
-    {"pivotdir", NULL}};
-
-#define RENAMED_LEN (sizeof(renamed) / sizeof(*renamed))
-
-enum key {
-	KEY_CURRENT, /* as it is */
-	KEY_RENAMED, /* another one today */
-	KEY_BACKEND, /* lxc.rootfs.backend: a part of lxc.rootfs.path today */
-	KEY_IGNORED,
-	KEY_REFUSED /* of a network device, before any was started */
-};
+    {"logfile", "log.file"}, {"limit", "prlimit"}, {"limit.", "prlimit."},
+    {"network", "net"}, {"kmsg", NULL}, {"pivotdir", NULL}};
 
 /*
  * lxc.network.KEY is about the device started last, whose index is *nic (-1:
  * none); setting its type starts the next one. lxc.network.N.KEY names one.
  */
 static enum key
-network_translate(const char *key, int *nic, bool set, char *dst)
+network_translate(const char *key, int *nic, bool set, char **today)
 {
-	const bool all = *key == '\0';
-	char *end;
 	long n = *nic;
-	const char *address;
+	char *end;
 
-	if (all || strcmp(key, ".") == 0) {
-		snprintf(dst, KEY_MAX, "lxc.net");
-		return all ? KEY_RENAMED : KEY_CURRENT;
-	}
-	key++;
 	if (isdigit((unsigned char)*key)) {
 		n = strtol(key, &end, 10);
 		key = end + (*end == '.');
@@ -530,111 +553,58 @@ network_translate(const char *key, int *nic, bool set, char *dst)
 	}
 	if (n < 0 || n > INT_MAX)
 		return KEY_REFUSED;
-	address = strcmp(key, "ipv4") == 0 || strcmp(key, "ipv6") == 0
-		      ? ".address"
-		      : "";
-	snprintf(dst, KEY_MAX, "lxc.net.%ld%s%s%s", n, *key ? "." : "", key,
-	    address);
-	return KEY_RENAMED;
+	*today = format("lxc.net.%ld%s%s%s", n, *key ? "." : "", key,
+	    strcmp(key, "ipv4") == 0 || strcmp(key, "ipv6") == 0 ? ".address"
+								 : "");
+	return *today ? KEY_RENAMED : KEY_REFUSED;
 }
 
-/* What `key` is today; its name in `dst` when that is another. */
+/* What `key` is today, and its name in *today, malloc'd, when it has another. */
 static enum key
-key_translate(const char *key, int *nic, bool set, char *dst)
+key_translate(const char *key, int *nic, bool set, char **today)
 {
-	if (strncmp(key, "lxc.", 4) != 0 || strlen(key) > KEY_MAX / 2)
+	if (strncmp(key, "lxc.", 4) != 0)
 		return KEY_CURRENT;
 	key += 4;
-	if (strcmp(key, "rootfs.backend") == 0)
-		return KEY_BACKEND;
-	if (strncmp(key, "limit.", 6) == 0) {
-		snprintf(dst, KEY_MAX, "lxc.prlimit.%s", key + 6);
-		return KEY_RENAMED;
-	}
-	if (strncmp(key, "network", 7) == 0 &&
-	    (key[7] == '\0' || key[7] == '.'))
-		return network_translate(key + 7, nic, set, dst);
-	for (size_t i = 0; i < RENAMED_LEN; i++) {
-		if (strcmp(key, renamed[i].old) != 0)
+	if (strncmp(key, "network.", 8) == 0 && key[8] != '\0')
+		return network_translate(key + 8, nic, set, today);
+	for (size_t i = 0; i < sizeof(renamed) / sizeof(*renamed); i++) {
+		const char *old = renamed[i].old;
+		const size_t len = strlen(old);
+
+		if (strncmp(key, old, len) != 0 ||
+		    (old[len - 1] != '.' && key[len] != '\0'))
 			continue;
 		if (renamed[i].new == NULL)
 			return KEY_IGNORED;
-		snprintf(dst, KEY_MAX, "lxc.%s", renamed[i].new);
-		return KEY_RENAMED;
+		*today = format("lxc.%s%s", renamed[i].new, key + len);
+		return *today ? KEY_RENAMED : KEY_REFUSED;
 	}
 	return KEY_CURRENT;
 }
 
-/* A rootfs and its driver, as today's one value. */
-static char *
-rootfs_value(const char *backend, const char *path)
-{
-	char *s;
-
-	if (strcmp(backend, "overlayfs") == 0)
-		backend = "overlay";
-	if (*path == '\0' || *backend == '\0' || strchr(path, ':') != NULL)
-		return strdup(path);
-	return asprintf(&s, "%s:%s", backend, path) < 0 ? NULL : s;
-}
-
 /* A file that is being translated, with the files that it includes. */
 struct translation {
+	FILE *out; /* of a memfd: liblxc reads configurations from files only */
 	int nic;
 	bool used; /* there was something to translate */
-	char backend[32];
-	char rootfs[PATH_MAX];
-	struct etf_writer text;
 };
 
-static void
-translation_free(struct translation *t)
+static bool
+translation_begin(struct translation *t, int nic)
 {
-	etf_free(&t->text);
+	const int fd = memfd_create("config", MFD_CLOEXEC);
+
+	*t = (struct translation){.nic = nic};
+	if (fd >= 0 && (t->out = fdopen(fd, "w+")) == NULL)
+		close(fd);
+	return t->out != NULL;
 }
 
 static void
-translation_put(struct translation *t, const char *key, const char *value)
+translation_end(struct translation *t)
 {
-	AUTO_STRING line = NULL;
-	const int len = asprintf(&line, "%s = %s\n", key, value);
-
-	if (len < 0) {
-		line = NULL;
-		t->text.error = ETF_NOMEM;
-		return;
-	}
-	etf_put_raw(&t->text, line, (size_t)len);
-}
-
-static void
-translation_rootfs(struct translation *t)
-{
-	AUTO_STRING value = rootfs_value(t->backend, t->rootfs);
-
-	translation_put(t, "lxc.rootfs.path", value ? value : "");
-}
-
-/* The whole of a regular file, with a NUL behind it. A FIFO would block. */
-static char *
-file_read(const char *path)
-{
-	AUTO_FD fd = open(path, O_RDONLY | O_NONBLOCK | O_CLOEXEC | O_NOCTTY);
-	struct stat st;
-	char *s;
-	ssize_t n;
-
-	if (fd < 0 || fstat(fd, &st) < 0)
-		return NULL;
-	if (!S_ISREG(st.st_mode) || st.st_size > (off_t)CONFIG_MAX) {
-		errno = S_ISREG(st.st_mode) ? EFBIG : EINVAL;
-		return NULL;
-	}
-	if ((s = malloc((size_t)st.st_size + 1)) == NULL)
-		return NULL;
-	n = read(fd, s, (size_t)st.st_size);
-	s[n > 0 ? n : 0] = '\0';
-	return s;
+	file_free(&t->out);
 }
 
 /*
@@ -644,18 +614,18 @@ file_read(const char *path)
 static bool
 line_split(const char *line, char **key, char **value)
 {
-	char *v;
+	int at = 0;
 	size_t len;
 
-	if (sscanf(line, " %m[^= \t\r]%*[ \t\r]", key) != 1 ||
-	    strncmp(*key, "lxc.", 4) != 0 || (v = strchr(line, '=')) == NULL)
+	if (sscanf(line, " %m[^= \t\r] =%n", key, &at) != 1 || at == 0 ||
+	    strncmp(*key, "lxc.", 4) != 0)
 		return false;
-	v += 1 + strspn(v + 1, " \t\r");
-	for (len = strlen(v); len > 0 && isspace((unsigned char)v[len - 1]);)
+	line += at + (int)strspn(line + at, " \t\r");
+	for (len = strlen(line); len > 0 && strchr(" \t\r", line[len - 1]);)
 		len--;
-	if (len > 1 && strchr("'\"", *v) != NULL && v[len - 1] == *v)
-		return (*value = strndup(v + 1, len - 2)) != NULL;
-	return (*value = strndup(v, len)) != NULL;
+	if (len > 1 && strchr("'\"", *line) && line[len - 1] == *line)
+		return (*value = strndup(line + 1, len - 2)) != NULL;
+	return (*value = strndup(line, len)) != NULL;
 }
 
 static bool file_translate(struct translation *t, const char *path, int depth);
@@ -663,9 +633,7 @@ static bool file_translate(struct translation *t, const char *path, int depth);
 static int
 is_conf(const struct dirent *e)
 {
-	const size_t len = strlen(e->d_name);
-
-	return len > 5 && strcmp(e->d_name + len - 5, ".conf") == 0;
+	return fnmatch("?*.conf", e->d_name, 0) == 0;
 }
 
 static bool
@@ -676,10 +644,8 @@ dir_translate(struct translation *t, const char *path, int depth)
 	bool ok = n >= 0;
 
 	for (int i = 0; i < n; i++) {
-		AUTO_STRING file = NULL;
+		AUTO_STRING file = format("%s/%s", path, list[i]->d_name);
 
-		if (asprintf(&file, "%s/%s", path, list[i]->d_name) < 0)
-			file = NULL;
 		ok = ok && file != NULL && file_translate(t, file, depth);
 		free(list[i]);
 	}
@@ -694,7 +660,7 @@ dir_translate(struct translation *t, const char *path, int depth)
 static bool
 include_translate(struct translation *t, const char *path, int depth)
 {
-	const size_t at = t->text.len;
+	const long at = ftell(t->out);
 	const bool used = t->used;
 	struct stat st;
 
@@ -703,10 +669,10 @@ include_translate(struct translation *t, const char *path, int depth)
 	    !(S_ISDIR(st.st_mode) ? dir_translate(t, path, depth + 1)
 				  : file_translate(t, path, depth + 1)))
 		return false;
-	if (!t->used) {
-		etf_rewind(&t->text, at);
-		translation_put(t, "lxc.include", path);
-	}
+	if (!t->used && (fseek(t->out, at, SEEK_SET) < 0 ||
+			    ftruncate(fileno(t->out), at) < 0 ||
+			    fprintf(t->out, "lxc.include = %s\n", path) < 0))
+		return false;
 	t->used = t->used || used;
 	return true;
 }
@@ -716,7 +682,7 @@ line_translate(struct translation *t, const char *line, int depth)
 {
 	AUTO_STRING key = NULL;
 	AUTO_STRING value = NULL;
-	char dst[KEY_MAX];
+	AUTO_STRING today = NULL;
 	enum key kind = KEY_CURRENT;
 	int n;
 
@@ -725,104 +691,64 @@ line_translate(struct translation *t, const char *line, int depth)
 			return include_translate(t, value, depth);
 		if (sscanf(key, "lxc.net.%d", &n) == 1 && n > t->nic)
 			t->nic = n;
-		kind = key_translate(key, &t->nic, true, dst);
+		kind = key_translate(key, &t->nic, true, &today);
 	}
-	if (kind == KEY_CURRENT) {
-		etf_put_raw(&t->text, line, strlen(line));
-		etf_put_raw(&t->text, "\n", 1);
-		return true;
-	}
+	if (kind == KEY_CURRENT)
+		return fprintf(t->out, "%s\n", line) > 0;
 	t->used = true;
-	if (kind == KEY_BACKEND) {
-		snprintf(t->backend, sizeof(t->backend), "%s", value);
-		if (t->rootfs[0] != '\0')
-			translation_rootfs(t);
-	} else if (kind == KEY_RENAMED && strcmp(key, "lxc.rootfs") == 0) {
-		snprintf(t->rootfs, sizeof(t->rootfs), "%s", value);
-		translation_rootfs(t);
-	} else if (kind == KEY_RENAMED) {
-		translation_put(t, dst, value);
-	}
-	return kind != KEY_REFUSED;
+	errno = kind == KEY_REFUSED ? EINVAL : errno;
+	return kind == KEY_IGNORED ||
+	       (kind == KEY_RENAMED &&
+		   fprintf(t->out, "%s = %s\n", today, value) > 0);
 }
 
+/* Only a regular file of a sane size: a FIFO would block. */
 static bool
 file_translate(struct translation *t, const char *path, int depth)
 {
-	AUTO_STRING text = NULL;
-	char *line, *next;
+	AUTO_STRING line = NULL;
+	AUTO_FILE f = NULL;
+	struct stat st;
+	size_t size = 0;
 
-	errno = depth > INCLUDE_DEPTH ? ELOOP : 0;
-	if (depth > INCLUDE_DEPTH || (text = file_read(path)) == NULL)
+	if (stat(path, &st) < 0)
 		return false;
-	for (line = text; line != NULL && *line != '\0'; line = next) {
-		if ((next = strchr(line, '\n')) != NULL)
-			*next++ = '\0';
-		if (!line_translate(t, line, depth)) {
-			errno = errno ? errno : EINVAL;
+	errno = EINVAL;
+	if (depth > INCLUDE_DEPTH || !S_ISREG(st.st_mode) ||
+	    st.st_size > CONFIG_MAX || (f = fopen(path, "re")) == NULL)
+		return false;
+	while (getline(&line, &size, f) > 0) {
+		newline_cut(line);
+		if (ftell(t->out) > 4 * CONFIG_MAX ||
+		    !line_translate(t, line, depth))
 			return false;
-		}
 	}
-	return t->text.error == ETF_OK;
-}
-
-/* liblxc reads configurations from files only. */
-static bool
-text_load(struct lxc_container *c, const struct etf_writer *text)
-{
-	AUTO_FD fd = memfd_create("config", MFD_CLOEXEC);
-	char file[32];
-
-	if (fd < 0 || write(fd, text->data, text->len) != (ssize_t)text->len)
-		return false;
-	snprintf(file, sizeof(file), "/proc/self/fd/%d", fd);
-	return c->load_config(c, file);
+	return !ferror(f);
 }
 
 /*
- * Loads what file_translate() has read of `path`. A file without old keys is
- * loaded by its own name, which hooks are told, but spelled with one more
- * slash: for its own spelling liblxc would wait for the disk lock.
+ * Loads what was translated of `path`. A file without old keys is loaded by its
+ * own name, which hooks are told, but spelled with one more slash: for its own
+ * spelling liblxc would wait for the disk lock.
  */
 static bool
 translation_load(
     struct translation *t, struct lxc_container *c, const char *path)
 {
-	AUTO_STRING alias = NULL;
+	AUTO_STRING file = t->used
+			       ? format("/proc/self/fd/%d", fileno(t->out))
+			       : format("%s%s", *path == '/' ? "/" : "", path);
 
-	snprintf(self.backend, sizeof(self.backend), "%s", t->backend);
-	if (t->used)
-		return text_load(c, &t->text);
-	if (asprintf(&alias, "%s%s", *path == '/' ? "/" : "", path) < 0) {
-		alias = NULL;
-		return false;
-	}
-	return c->load_config(c, alias);
+	return fflush(t->out) == 0 && file && c->load_config(c, file);
 }
 
 /* --- The handle ----------------------------------------------------------- */
-
-const char *
-op_lxc_version(void)
-{
-	return lxc_get_version();
-}
-
-bool
-op_default_path(struct erlxc *x)
-{
-	if (x->path == NULL)
-		x->path = strdup(lxc_get_global_config_item("lxc.lxcpath"));
-	return x->path != NULL;
-}
 
 /* lxcpath/name, with `tail` behind it; malloc'd. */
 static char *
 container_file(const struct erlxc *x, const char *tail)
 {
-	char *s;
-
-	return asprintf(&s, "%s/%s%s", x->path, x->name, tail) < 0 ? NULL : s;
+	return format("%s/%s%s", x->path, x->name, tail);
 }
 
 static bool
@@ -853,14 +779,10 @@ container_rmdir(const struct erlxc *x)
 static struct lxc_container *
 handle_bare(const struct erlxc *x)
 {
-	AUTO_STRING path = NULL;
-	struct lxc_container *c;
+	AUTO_STRING path = format("/.erlxc-none/..%s", x->path);
+	struct lxc_container *c =
+	    path ? lxc_container_new(x->name, path) : NULL;
 
-	if (asprintf(&path, "/.erlxc-none/..%s", x->path) < 0) {
-		path = NULL;
-		return NULL;
-	}
-	c = lxc_container_new(x->name, path);
 	if (c != NULL && !c->set_config_path(c, x->path)) {
 		lxc_container_put(c);
 		return NULL;
@@ -876,14 +798,14 @@ handle_bare(const struct erlxc *x)
 bool
 op_open(struct erlxc *x)
 {
-	AUTO(translation_free) struct translation t = {.nic = -1};
+	AUTO(translation_end) struct translation t = {.nic = -1};
 	AUTO_STRING file = NULL;
 	bool read, absent;
 
 	op_close(x);
-	etf_init(&t.text, 4 * CONFIG_MAX);
-	if (!op_valid_name(x->name) || !op_default_path(x) ||
-	    x->path[0] != '/' || (file = container_file(x, "/config")) == NULL)
+	if (!translation_begin(&t, -1) || !op_valid_name(x->name) ||
+	    !op_default_path(x) || x->path[0] != '/' ||
+	    (file = container_file(x, "/config")) == NULL)
 		return false;
 	read = file_translate(&t, file, 0);
 	absent = !read && (errno == ENOENT || errno == ENOTDIR);
@@ -907,7 +829,6 @@ op_close(struct erlxc *x)
 		lxc_container_put(x->c);
 	x->c = NULL;
 	self.unread = false;
-	self.backend[0] = '\0';
 }
 
 /*
@@ -954,15 +875,6 @@ fetch(struct lxc_container *c, getter *get, const char *key)
 	return s;
 }
 
-static void
-newline_cut(char *s)
-{
-	const size_t len = strlen(s);
-
-	if (len > 0 && s[len - 1] == '\n')
-		s[len - 1] = '\0';
-}
-
 /* The index of the last network device, -1: none. There may be gaps. */
 static int
 nic_last(struct lxc_container *c)
@@ -980,18 +892,19 @@ nic_last(struct lxc_container *c)
 	return i;
 }
 
-/* The key of today for one that is asked for or cleared. */
+/* The key of today for one that is asked for, cleared or (`set`) set. */
 static enum key
-key_current(struct lxc_container *c, char **key, char *dst)
+key_current(struct lxc_container *c, char **key, bool set)
 {
 	int nic = strncmp(*key, "lxc.network.", 12) == 0 ? nic_last(c) : -1;
-	const enum key kind = key_translate(*key, &nic, false, dst);
+	char *today = NULL;
+	const enum key kind = key_translate(*key, &nic, set, &today);
 
-	if (kind == KEY_RENAMED) {
+	if (today != NULL) {
 		free(*key);
-		*key = strdup(dst);
+		*key = today;
 	}
-	return *key == NULL ? KEY_REFUSED : kind;
+	return kind;
 }
 
 static void
@@ -1003,11 +916,8 @@ op_config_file_name(struct call *call)
 	etf_put_string(&call->result, name ? name : "");
 }
 
-static void
-op_get_config_path(struct call *call)
-{
-	etf_put_string(&call->result, call->x->c->get_config_path(call->x->c));
-}
+ROW(op_get_config_path,
+    etf_put_string(&call->result, x->c->get_config_path(x->c)))
 
 /* Neither the handle's configuration nor its lock moves along. */
 static void
@@ -1032,29 +942,28 @@ op_set_config_path(struct call *call)
 }
 
 /* No configuration, as after clear_config, is an answer and no crash. */
+static const char *
+why_none(struct lxc_container *c)
+{
+	return c->lxc_conf ? "no such key" : "no configuration";
+}
+
 static void
 op_get_config_item(struct call *call)
 {
 	struct lxc_container *c = call->x->c;
 	AUTO_STRING key = get_text(call);
 	AUTO_STRING value = NULL;
-	char dst[KEY_MAX];
 	enum key kind;
 
 	if (!args_done(call))
 		return;
-	kind = key_current(c, &key, dst);
-	if (kind == KEY_BACKEND || kind == KEY_IGNORED)
-		value = strdup(kind == KEY_BACKEND ? self.backend : "");
+	kind = key_current(c, &key, false);
+	if (kind == KEY_IGNORED)
+		value = strdup("");
 	else if (kind != KEY_REFUSED)
 		value = fetch(c, c->get_config_item, key);
-	if (value == NULL) {
-		etf_put_atom(&call->result, "none");
-		fail(call, c->lxc_conf ? "no such key" : "no configuration");
-		return;
-	}
-	newline_cut(value);
-	etf_put_string(&call->result, value);
+	reply_item(call, value, why_none(c));
 }
 
 static void
@@ -1063,76 +972,47 @@ op_get_keys(struct call *call)
 	struct lxc_container *c = call->x->c;
 	AUTO_STRING key = get_text(call);
 	AUTO_STRING keys = NULL;
-	char dst[KEY_MAX];
 
 	if (!args_done(call))
 		return;
-	if (key_current(c, &key, dst) != KEY_REFUSED)
+	if (key_current(c, &key, false) != KEY_REFUSED)
 		keys = fetch(c, c->get_keys, or_null(key));
 	etf_put_string(&call->result, keys ? keys : "");
 	if (keys == NULL)
-		fail(call, c->lxc_conf ? "no such key" : "no configuration");
-}
-
-static bool
-rootfs_set(struct lxc_container *c, const char *path)
-{
-	AUTO_STRING value = rootfs_value(self.backend, path);
-
-	return value && c->set_config_item(c, "lxc.rootfs.path", value);
+		fail(call, why_none(c));
 }
 
 /* An included file may have old keys, or be a FIFO that nobody writes to. */
 static bool
 include_set(struct lxc_container *c, const char *path)
 {
-	AUTO(translation_free) struct translation t = {.nic = -1};
+	AUTO(translation_end) struct translation t = {.nic = -1};
 
-	etf_init(&t.text, 4 * CONFIG_MAX);
-	if (!include_translate(&t, path, 0))
-		return false;
-	return t.used ? text_load(c, &t.text)
-		      : c->set_config_item(c, "lxc.include", path);
-}
-
-static bool
-item_set(struct lxc_container *c, const char *key, const char *value)
-{
-	int nic = strncmp(key, "lxc.network.", 12) == 0 ? nic_last(c) : -1;
-	AUTO_STRING rootfs = NULL;
-	char dst[KEY_MAX];
-
-	switch (key_translate(key, &nic, true, dst)) {
-	case KEY_CURRENT:
-		if (strcmp(key, "lxc.include") == 0 && *value != '\0')
-			return include_set(c, value);
-		return c->set_config_item(c, key, value);
-	case KEY_RENAMED:
-		if (strcmp(key, "lxc.rootfs") == 0)
-			return rootfs_set(c, value);
-		return c->set_config_item(c, dst, value);
-	case KEY_BACKEND:
-		snprintf(self.backend, sizeof(self.backend), "%s", value);
-		rootfs = fetch(c, c->get_config_item, "lxc.rootfs.path");
-		return rootfs == NULL || *rootfs == '\0' ||
-		       rootfs_set(c, rootfs);
-	case KEY_IGNORED:
-		return true;
-	case KEY_REFUSED:
-		break;
-	}
-	errno = EINVAL;
-	return false;
+	return translation_begin(&t, nic_last(c)) &&
+	       include_translate(&t, path, 0) &&
+	       (t.used ? translation_load(&t, c, path)
+		       : c->set_config_item(c, "lxc.include", path));
 }
 
 static void
 op_set_config_item(struct call *call)
 {
+	struct lxc_container *c = call->x->c;
 	AUTO_STRING key = get_text(call);
 	AUTO_STRING value = get_text(call);
+	enum key kind;
+	bool ok;
 
-	if (args_done(call))
-		reply_bool(call, item_set(call->x->c, key, value), NULL);
+	if (!args_done(call))
+		return;
+	kind = key_current(c, &key, true);
+	errno = kind == KEY_REFUSED ? EINVAL : 0;
+	if (strcmp(key, "lxc.include") == 0 && *value != '\0')
+		ok = include_set(c, value);
+	else
+		ok = kind == KEY_IGNORED ||
+		     (kind != KEY_REFUSED && c->set_config_item(c, key, value));
+	reply_bool(call, ok, NULL);
 }
 
 static void
@@ -1140,16 +1020,13 @@ op_clear_config_item(struct call *call)
 {
 	struct lxc_container *c = call->x->c;
 	AUTO_STRING key = get_text(call);
-	char dst[KEY_MAX];
 	enum key kind;
 
 	if (!args_done(call))
 		return;
-	kind = key_current(c, &key, dst);
-	if (kind == KEY_BACKEND)
-		self.backend[0] = '\0';
+	kind = key_current(c, &key, false);
 	reply_bool(call,
-	    kind == KEY_BACKEND || kind == KEY_IGNORED ||
+	    kind == KEY_IGNORED ||
 		(kind != KEY_REFUSED && c->clear_config_item(c, key)),
 	    NULL);
 }
@@ -1169,7 +1046,7 @@ static void
 op_load_config(struct call *call)
 {
 	struct lxc_container *c = call->x->c;
-	AUTO(translation_free) struct translation t = {.nic = -1};
+	AUTO(translation_end) struct translation t = {.nic = -1};
 	AUTO_STRING path = get_path(call);
 	AUTO_STRING own = c->config_file_name(c);
 	const char *file;
@@ -1178,8 +1055,7 @@ op_load_config(struct call *call)
 	if (!args_done(call))
 		return;
 	file = *path ? path : own;
-	etf_init(&t.text, 4 * CONFIG_MAX);
-	ok = own != NULL && file_translate(&t, file, 0);
+	ok = own && translation_begin(&t, -1) && file_translate(&t, file, 0);
 	if (ok && strcmp(file, own) == 0)
 		c->clear_config(c);
 	ok = ok && translation_load(&t, c, file);
@@ -1187,39 +1063,42 @@ op_load_config(struct call *call)
 	reply_bool(call, ok, NULL);
 }
 
-/*
- * liblxc would wait for a FIFO's reader, and it would write the little that a
- * handle knows over a configuration that it could not read.
- */
+/* Why save_config must not be called, or NULL. */
+static const char *
+save_refusal(const char *file, const char *own)
+{
+	struct stat st;
+
+	/* liblxc would wait for a FIFO's reader. */
+	if (stat(file, &st) == 0 && !S_ISREG(st.st_mode))
+		return "not a regular file";
+	/* The little that the handle knows would take its place. */
+	if (self.unread && strcmp(file, own) == 0)
+		return "the configuration on disk was never loaded";
+	return NULL;
+}
+
 static void
 op_save_config(struct call *call)
 {
 	struct lxc_container *c = call->x->c;
 	AUTO_STRING path = get_path(call);
-	const char *file;
-	struct stat st;
-	bool ok, fresh;
+	AUTO_STRING own = c->config_file_name(c);
+	const bool fresh = !container_has(call->x, "");
+	const char *why = NULL;
+	bool ok = false;
 
 	if (!args_done(call))
 		return;
-	AUTO_STRING own = c->config_file_name(c);
-	file = *path ? path : own;
-	if (own == NULL) {
-		reply_bool(call, false, NULL);
-	} else if (stat(file, &st) == 0 && !S_ISREG(st.st_mode)) {
-		reply_bool(call, false, "not a regular file");
-	} else if (self.unread && strcmp(file, own) == 0) {
-		reply_bool(
-		    call, false, "the configuration on disk was never loaded");
-	} else {
-		fresh = !container_has(call->x, "");
+	if (own != NULL &&
+	    (why = save_refusal(*path ? path : own, own)) == NULL) {
 		lock_bound(true);
 		ok = c->save_config(c, or_null(path));
 		lock_bound(false);
-		if (fresh)
-			container_rmdir(call->x);
-		reply_bool(call, ok, NULL);
 	}
+	if (fresh)
+		container_rmdir(call->x);
+	reply_bool(call, ok, why);
 }
 
 /* liblxc would wait for the disk lock. */
@@ -1276,25 +1155,22 @@ socket_hashed(const char *path, const char *name, char *dst, size_t size)
 static char *
 socket_owner(const char *path, const char *sock, const struct strings *defined)
 {
-	const size_t len = strlen(path), all = strlen(sock);
+	const size_t len = strlen(path);
 	char hashed[64];
-	char *name;
+	char *name = NULL;
+	int end = 0;
 
-	for (size_t i = 0; i < defined->n && strncmp(sock, "lxc/", 4) == 0;
-	     i++) {
+	for (size_t i = 0; i < defined->n && sock[0] != '/'; i++) {
 		socket_hashed(path, defined->v[i], hashed, sizeof(hashed));
 		if (strcmp(sock, hashed) == 0)
 			return strdup(defined->v[i]);
 	}
-	if (all <= len + 9 || strncmp(sock, path, len) != 0 ||
-	    sock[len] != '/' || strcmp(sock + all - 8, "/command") != 0)
-		return NULL;
-	name = strndup(sock + len + 1, all - len - 9);
-	if (name != NULL && !op_valid_name(name)) {
-		free(name);
-		return NULL;
-	}
-	return name;
+	if (strncmp(sock, path, len) == 0 &&
+	    sscanf(sock + len, "/%m[^/]/command%n", &name, &end) == 1 &&
+	    end > 0 && sock[len + (size_t)end] == '\0' && op_valid_name(name))
+		return name;
+	free(name);
+	return NULL;
 }
 
 /*
@@ -1318,26 +1194,13 @@ list_active(const char *path, struct strings *l)
 			continue;
 		newline_cut(sock);
 		name = socket_owner(path, sock + 1, &defined);
-		ok = name == NULL || strings_add(l, name);
+		/* A socket is there once for each of its connections. */
+		if (name != NULL && strings_have(l, name))
+			free(name);
+		else if (name != NULL)
+			ok = strings_add(l, name);
 	}
 	return ok;
-}
-
-/* A socket is there once for each of its connections. */
-static void
-strings_unique(struct strings *l)
-{
-	size_t n = 0;
-
-	if (l->n > 0)
-		qsort(l->v, l->n, sizeof(*l->v), string_cmp);
-	for (size_t i = 0; i < l->n; i++) {
-		if (n > 0 && strcmp(l->v[n - 1], l->v[i]) == 0)
-			free(l->v[i]);
-		else
-			l->v[n++] = l->v[i];
-	}
-	l->n = n;
 }
 
 /* list_defined_containers, list_active_containers, list_all_containers */
@@ -1357,7 +1220,8 @@ op_list(struct call *call)
 	if ((!active && !list_defined(where, &l)) ||
 	    ((all || active) && !list_active(where, &l)))
 		fail(call, NULL);
-	strings_unique(&l);
+	if (l.n > 0)
+		qsort(l.v, l.n, sizeof(*l.v), string_cmp);
 	reply_strings(call, &l);
 }
 
@@ -1377,17 +1241,8 @@ op_state(struct call *call)
 		etf_put_bool(&call->result, strcmp(s, "STOPPED") != 0);
 }
 
-static void
-op_init_pid(struct call *call)
-{
-	etf_put_int(&call->result, call->x->c->init_pid(call->x->c));
-}
-
-static void
-op_reboot(struct call *call)
-{
-	reply_bool(call, call->x->c->reboot(call->x->c), NULL);
-}
+ROW(op_init_pid, etf_put_int(&call->result, x->c->init_pid(x->c)))
+ROW(op_reboot, reply_bool(call, x->c->reboot(x->c), NULL))
 
 /* freeze, unfreeze: both need a configuration, and the latter is true for a
  * stopped container. */
@@ -1395,15 +1250,12 @@ static void
 op_freeze(struct call *call)
 {
 	struct lxc_container *c = call->x->c;
+	const bool on = strcmp(call->op->name, "freeze") == 0;
+	const char *why = is_stopped(c)         ? "not running"
+			  : c->lxc_conf == NULL ? "no configuration"
+						: NULL;
 
-	if (is_stopped(c))
-		reply_bool(call, false, "not running");
-	else if (c->lxc_conf == NULL)
-		reply_bool(call, false, "no configuration");
-	else if (strcmp(call->op->name, "freeze") == 0)
-		reply_bool(call, c->freeze(c), NULL);
-	else
-		reply_bool(call, c->unfreeze(c), NULL);
+	reply_bool(call, !why && (on ? c->freeze(c) : c->unfreeze(c)), why);
 }
 
 /* An array of liblxc's, NULL for none and for errors alike. */
@@ -1419,11 +1271,7 @@ reply_array(struct call *call, char **v)
 		fail(call, "not running");
 }
 
-static void
-op_get_interfaces(struct call *call)
-{
-	reply_array(call, call->x->c->get_interfaces(call->x->c));
-}
+ROW(op_get_interfaces, reply_array(call, x->c->get_interfaces(x->c)))
 
 static void
 op_get_ips(struct call *call)
@@ -1462,13 +1310,8 @@ op_get_cgroup_item(struct call *call)
 
 	if (!args_done(call))
 		return;
-	if ((value = fetch(c, c->get_cgroup_item, key)) == NULL) {
-		etf_put_atom(&call->result, "none");
-		fail(call, is_stopped(c) ? "not running" : NULL);
-		return;
-	}
-	newline_cut(value);
-	etf_put_string(&call->result, value);
+	value = fetch(c, c->get_cgroup_item, key);
+	reply_item(call, value, !value && is_stopped(c) ? "not running" : NULL);
 }
 
 static void
@@ -1477,13 +1320,12 @@ op_set_cgroup_item(struct call *call)
 	struct lxc_container *c = call->x->c;
 	AUTO_STRING key = get_cgroup_key(call);
 	AUTO_STRING value = get_text(call);
+	const char *why;
 
 	if (!args_done(call))
 		return;
-	if (is_stopped(c))
-		reply_bool(call, false, "not running");
-	else
-		reply_bool(call, c->set_cgroup_item(c, key, value), NULL);
+	why = is_stopped(c) ? "not running" : NULL;
+	reply_bool(call, !why && c->set_cgroup_item(c, key, value), why);
 }
 
 /* --- Rows: that wait ------------------------------------------------------ */
@@ -1494,8 +1336,7 @@ states_have(const char *states, const char *name, size_t len)
 {
 	for (const char *p = states; p != NULL; p = strchr(p, '|')) {
 		p += *p == '|';
-		if (strncmp(p, name, len) == 0 &&
-		    (p[len] == '\0' || p[len] == '|'))
+		if (strcspn(p, "|") == len && strncmp(p, name, len) == 0)
 			return true;
 	}
 	return false;
@@ -1507,20 +1348,19 @@ states_valid(const char *states)
 {
 	const char *known[32];
 	const int n = lxc_get_wait_states(NULL);
+	size_t len;
+	int i;
 
 	if (n < 0 || n > 32 || lxc_get_wait_states(known) < 0)
 		return false;
-	for (const char *p = states; p != NULL; p = strchr(p, '|')) {
-		bool found = false;
-
-		p += *p == '|';
-		for (int i = 0; i < n && !found; i++)
-			found = strcspn(p, "|") == strlen(known[i]) &&
-				states_have(p, known[i], strlen(known[i]));
-		if (!found)
-			return false;
-	}
-	return true;
+	do {
+		len = strcspn(states, "|");
+		for (i = 0; i < n; i++)
+			if (states_have(known[i], states, len))
+				break;
+		states += len;
+	} while (i < n && *states++ == '|');
+	return i < n;
 }
 
 /*
@@ -1677,21 +1517,25 @@ discard(struct erlxc *x)
 	return ok;
 }
 
-/* liblxc is content with removing nothing when it does not manage the rootfs. */
 static void
 op_destroy(struct call *call)
 {
 	struct erlxc *x = call->x;
+	const enum partial p = partial(x);
+	const char *why = NULL;
+	bool ok;
 
-	if (!x->c->is_defined(x->c) && partial(x) != PARTIAL_LEFT)
-		reply_bool(call, false, "not defined");
-	else if (partial(x) == PARTIAL_HELD)
-		reply_bool(call, false, "it is being created");
-	else if (!op_discard(x))
-		reply_bool(call, false, NULL);
-	else
-		reply_bool(
-		    call, !x->c->is_defined(x->c), "lxc.rootfs.managed is 0");
+	if (p == PARTIAL_HELD)
+		why = "it is being created";
+	else if (p == PARTIAL_NONE && !x->c->is_defined(x->c))
+		why = "not defined";
+	ok = why == NULL && op_discard(x);
+	/* liblxc is content with removing nothing. */
+	if (ok && x->c->is_defined(x->c)) {
+		ok = false;
+		why = "lxc.rootfs.managed is 0";
+	}
+	reply_bool(call, ok, why);
 }
 
 /*
@@ -1701,7 +1545,6 @@ op_destroy(struct call *call)
 static const char *
 create_refusal(struct erlxc *x, bool template)
 {
-	AUTO_STRING rootfs = container_file(x, "/rootfs");
 	const enum partial p = partial(x);
 
 	if (p != PARTIAL_NONE)
@@ -1709,8 +1552,7 @@ create_refusal(struct erlxc *x, bool template)
 					 : "half created: destroy it first";
 	if (self.unread)
 		return "the configuration on disk cannot be loaded";
-	if (template && rootfs != NULL && x->c->is_defined(x->c) &&
-	    access(rootfs, F_OK) == 0)
+	if (template && x->c->is_defined(x->c) && container_has(x, "/rootfs"))
 		return "it exists";
 	return is_stopped(x->c) ? NULL : "it is running";
 }
@@ -1789,10 +1631,8 @@ op_rename(struct call *call)
 		etf_fail(call->in, ETF_RANGE);
 	if (!args_done(call))
 		return;
-	if ((why = rename_refusal(call->x, name)) != NULL)
-		reply_bool(call, false, why);
-	else
-		reply_bool(call, c->rename(c, name), NULL);
+	why = rename_refusal(call->x, name);
+	reply_bool(call, !why && c->rename(c, name), why);
 }
 
 /* --- Row: start ----------------------------------------------------------- */
@@ -1865,36 +1705,28 @@ reply_started(struct call *call, bool ok, pid_t init)
 }
 
 /*
- * This process becomes the container's monitor, for as long as that lives. It
- * has no other children: a start that fails reaps all there are. `error_num` is
- * 1 until init has run and its end is known; then a wait status, but for a
- * signal written the other way round.
+ * Attached, this process becomes the container's monitor, for as long as that
+ * lives. It has no other children: a start that fails reaps all there are.
+ * `error_num` is 1 until init has run and its end is known; then a wait status,
+ * but for a signal written the other way round.
  */
 static void
-start_attached(struct call *call, bool useinit, char **argv)
+start(struct call *call, bool useinit, char **argv)
 {
 	struct ward *ward = call->x->ward;
-	struct lxc_container *c = call->x->c;
-	bool ok;
-
-	c->want_daemonize(c, false);
-	ok = c->start(c, useinit, argv) || c->error_num != 1;
-	ward->status =
-	    (c->error_num & 0x7f) == 0x7f ? c->error_num >> 8 : c->error_num;
-	ward->ended = ok;
-	reply_started(call, ok, ward->seen);
-}
-
-static void
-start_detached(struct call *call, bool useinit, char **argv)
-{
 	struct lxc_container *c = call->x->c;
 	pid_t init = 0;
 	bool ok;
 
-	c->want_daemonize(c, true);
+	c->want_daemonize(c, ward == NULL);
 	ok = c->start(c, useinit, argv);
-	if (ok) {
+	if (ward != NULL) {
+		ok = ok || c->error_num != 1;
+		ward->status = (c->error_num & 0x7f) == 0x7f ? c->error_num >> 8
+							     : c->error_num;
+		ward->ended = ok;
+		init = ward->seen;
+	} else if (ok) {
 		deadline(QUERY_TIMEOUT_MS, WORKER_TIMEOUT);
 		init = c->init_pid(c);
 		deadline(-1, 0);
@@ -1915,19 +1747,14 @@ op_start(struct call *call)
 	deadline(QUERY_TIMEOUT_MS, WORKER_TIMEOUT);
 	why = start_refusal(call->x, &number);
 	deadline(-1, 0); /* what follows may take a container's life */
-	if (why != NULL) {
-		if (number == ETIMEDOUT)
-			raise_class(call, "timeout");
-		else
-			reply_error(
-			    call, number, number == EINVAL ? NULL : why);
-		return;
+	if (why != NULL && number == ETIMEDOUT) {
+		raise_class(call, "timeout");
+	} else if (why != NULL) {
+		reply_error(call, number, number == EINVAL ? NULL : why);
+	} else {
+		log_clear(); /* of what a monitor did that was going away */
+		start(call, useinit, argv.v);
 	}
-	log_clear(); /* of what a monitor did that was just going away */
-	if (call->x->ward != NULL)
-		start_attached(call, useinit, argv.v);
-	else
-		start_detached(call, useinit, argv.v);
 }
 
 /* --- A guardian's children ------------------------------------------------ */
@@ -1938,7 +1765,7 @@ op_start(struct call *call)
 static bool
 proc_read(pid_t pid, const char *name, char *text, size_t size)
 {
-	char file[32];
+	char file[64];
 	AUTO_FD fd = -1;
 	ssize_t n;
 
@@ -1962,17 +1789,26 @@ proc_stat(pid_t pid, pid_t *parent, unsigned *flags)
 	       sscanf(p, ") %*c %d %*d %*d %*d %*d %u", parent, flags) == 2;
 }
 
+/* What /proc/PID/status says behind `tag`; `text` is room for it. */
+static const char *
+proc_status(pid_t pid, const char *tag, char *text, size_t size)
+{
+	const char *p =
+	    proc_read(pid, "status", text, size) ? strstr(text, tag) : NULL;
+
+	return p ? p + strlen(tag) : "";
+}
+
 /* True for the first process of a pid namespace below ours. */
 static bool
 is_namespace_init(pid_t pid)
 {
 	char text[4096];
-	const char *p;
 	int last = 0;
 
-	return proc_read(pid, "status", text, sizeof(text)) &&
-	       (p = strstr(text, "\nNSpid:")) != NULL &&
-	       sscanf(p, " NSpid: %*d %d", &last) == 1 && last == 1;
+	return sscanf(proc_status(pid, "\nNSpid:", text, sizeof(text)),
+		   "%*d %d", &last) == 1 &&
+	       last == 1;
 }
 
 /*
@@ -1983,66 +1819,38 @@ static bool
 is_own_init(pid_t pid)
 {
 	char text[4096];
-	const char *p;
 	unsigned long long caught = 0;
 
-	return proc_read(pid, "status", text, sizeof(text)) &&
-	       (p = strstr(text, "\nSigCgt:")) != NULL &&
-	       sscanf(p, " SigCgt: %llx", &caught) == 1 &&
+	return sscanf(proc_status(pid, "\nSigCgt:", text, sizeof(text)), "%llx",
+		   &caught) == 1 &&
 	       (caught >> (SIGUSR1 - 1) & 1) != 0;
-}
-
-/* The pid that was given out last. */
-static pid_t
-pid_newest(void)
-{
-	AUTO_FILE f = fopen("/proc/loadavg", "re");
-	int pid = 0;
-
-	return f && fscanf(f, "%*s %*s %*s %*s %d", &pid) == 1 ? pid : 0;
-}
-
-/*
- * The monitor's child that is an init, among the pids given out since *next, or
- * 0. A pid is given out before its process can be seen, so the newest ones are
- * looked at twice.
- */
-static pid_t
-init_born(pid_t monitor, pid_t *next)
-{
-	const pid_t newest = pid_newest();
-	unsigned flags;
-	pid_t parent;
-
-	if (newest < *next)
-		*next = newest > 64 ? newest - 64 : 1; /* they wrapped */
-	for (pid_t pid = *next; pid <= newest; pid++)
-		if (proc_stat(pid, &parent, &flags) && parent == monitor &&
-		    is_namespace_init(pid))
-			return pid;
-	*next = newest > *next + 8 ? newest - 8 : *next;
-	return 0;
 }
 
 /*
  * The container's init, or 0 for now. The monitor answers only when init runs,
- * and not at all when that was short, so the processes are looked at; a
+ * and not at all when that was short, so its children are looked at; a
  * container without a pid namespace of its own shows itself by the monitor.
  */
 static pid_t
-init_find(struct erlxc *x, int turn, pid_t *next)
+init_find(struct erlxc *x, int turn)
 {
-	pid_t pid = init_born(x->ward->monitor, next), parent;
+	const pid_t monitor = x->ward->monitor;
+	char file[48], text[4096], *p = text;
 	unsigned flags;
+	pid_t pid, parent;
 
-	if (pid == 0 && turn % 400 == 399 && x->c != NULL) {
-		pid = x->c->init_pid(x->c);
-		if (pid > 1 && proc_stat(pid, &parent, &flags) &&
-		    parent == x->ward->monitor)
+	snprintf(file, sizeof(file), "task/%d/children", (int)monitor);
+	proc_read(monitor, file, text, sizeof(text));
+	while ((pid = (pid_t)strtol(p, &p, 10)) > 0)
+		if (is_namespace_init(pid))
 			return pid;
-		pid = 0; /* another port's container of that name */
-	}
-	return pid;
+	if (turn % 400 != 399 || x->c == NULL)
+		return 0;
+	pid = x->c->init_pid(x->c);
+	/* else another port's container of that name */
+	return pid > 1 && proc_stat(pid, &parent, &flags) && parent == monitor
+		   ? pid
+		   : 0;
 }
 
 /*
@@ -2067,12 +1875,12 @@ bool
 op_watch(struct erlxc *x)
 {
 	struct ward *ward = x->ward;
-	pid_t next = ward->monitor + 1, init = 0, parent;
+	pid_t init = 0, parent;
 	unsigned flags;
 
 	for (int turn = 0;; turn++) {
 		if (init == 0)
-			init = ward->seen = init_find(x, turn, &next);
+			init = ward->seen = init_find(x, turn);
 		ward_cgroups(ward, init);
 		if (init > 0 && !proc_stat(init, &parent, &flags))
 			return false;
@@ -2152,20 +1960,6 @@ NOTHING(void, op_forked, )
 NOTHING(bool, op_watch, false)
 NOTHING(bool, op_down, false)
 NOTHING(bool, op_discard, false)
-
-const char *
-op_lxc_version(void)
-{
-	return "";
-}
-
-bool
-op_default_path(struct erlxc *x)
-{
-	if (x->path == NULL)
-		x->path = strdup(DEFAULT_PATH);
-	return x->path != NULL;
-}
 
 static void
 log_clear(void)
@@ -2260,6 +2054,8 @@ void
 op_run(struct call *call, struct erlxc *x, const struct op *op,
     struct etf_reader *in)
 {
+	int number;
+
 	*call = (struct call){.x = x, .op = op, .in = in, .verdict = OP_OK};
 	etf_init(&call->result, RESULT_MAX);
 	etf_init(&call->why, WHY_MAX);
@@ -2274,10 +2070,11 @@ op_run(struct call *call, struct erlxc *x, const struct op *op,
 	errno = 0;
 	if (op->arity > 0 || args_done(call))
 		op->run(call);
+	number = errno;
 	log_end(call);
-	if (call->verdict == OP_FAILED && call->why.len == 0 && errno != 0)
+	if (call->verdict == OP_FAILED && call->why.len == 0 && number != 0)
 		etf_put_raw(
-		    &call->why, strerror(errno), strlen(strerror(errno)));
+		    &call->why, strerror(number), strlen(strerror(number)));
 	if (call->result.error != ETF_OK)
 		raise_class(call, "system_limit");
 }

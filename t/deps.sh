@@ -51,6 +51,7 @@ run() {
 	want 'has lxc-start' lxc lxc lxc
 	want 'test -e /usr/share/lxc/templates/lxc-busybox' \
 	    liblxc-common lxc-templates lxc-templates
+	want 'has rsync' rsync rsync rsync # liblxc copies with it, for rename too
 	# Only a busybox that needs no libraries runs in the template's rootfs.
 	want 'has busybox && ! ldd "$(command -v busybox)"' \
 	    busybox-static busybox-static busybox

@@ -64,7 +64,7 @@ functions() {
 licensed() {
 	find . -type f ! -path './build*' ! -path './.git/*' ! -path './doc/*' \
 	    ! -path './ebin/*' ! -path './priv/*' ! -path '*/_build/*' \
-	    ! -path './t/corpus/*' ! -name LICENSE ! -name '*.md' \
+	    ! -path './t/corpus/*' ! -name .git ! -name LICENSE ! -name '*.md' \
 	    ! -name rebar.lock ! -name erl_crash.dump -exec awk '
 		FNR == 1 { if (f != "" && n != 1) print f ": SPDX lines: " n
 		    f = FILENAME; n = 0 }

@@ -30,7 +30,8 @@ struct side {
 	ei_x_buff x;
 	const char *frame;
 	size_t len;
-	size_t sum; /* of what was read: both must have the same */
+	char text[TEXT_MAX]; /* ei's copy of a binary */
+	size_t sum;          /* of what was read: both must have the same */
 };
 
 /* --- Texts ------------------------------------------------------------- */
@@ -122,15 +123,16 @@ our_text(struct etf_reader *r, struct side *s)
 	s->sum += b.len > 0 ? b.len + b.data[b.len - 1] : 0;
 }
 
-static __attribute__((noinline)) bool
+static inline bool
 ei_text(struct side *s, int *index)
 {
-	char text[TEXT_MAX];
+	char *text = s->text;
 	int type, size;
 	long len;
 
 	if (ei_get_type(s->frame, index, &type, &size) != 0 ||
-	    type != ERL_BINARY_EXT || size < 0 || (size_t)size > sizeof(text))
+	    type != ERL_BINARY_EXT || size < 0 ||
+	    (size_t)size > sizeof(s->text))
 		return false;
 	if (ei_decode_binary(s->frame, index, text, &len) != 0)
 		return false;
