@@ -141,7 +141,7 @@ static const char *const engines[] = {
     "lxc",
 #endif
     NULL};
-#define ENGINES (sizeof(engines) / sizeof(*engines) - 1)
+#define ENGINES ((uint32_t)(sizeof(engines) / sizeof(*engines) - 1))
 
 /* --- Small things -------------------------------------------------------- */
 
@@ -424,8 +424,8 @@ send_ready(void)
 	etf_put_int(w, ERLXC_PROTOCOL);
 	etf_put_atom(w, "engines");
 	etf_put_list(w, ENGINES);
-	for (size_t i = 0; i < ENGINES; i++)
-		etf_put_atom(w, engines[i]);
+	for (const char *const *e = engines; *e != NULL; e++)
+		etf_put_atom(w, *e);
 	etf_put_nil(w);
 	etf_put_atom(w, "liblxc");
 	etf_put_string(w, op_lxc_version());

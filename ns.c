@@ -7,7 +7,6 @@
  * own name, and that this process is not in, is ever touched.
  */
 #include <sys/mman.h>
-#include <sys/mount.h>
 #include <sys/sendfile.h>
 #include <sys/stat.h>
 #include <sys/statvfs.h>
@@ -338,6 +337,9 @@ ns_cgroup_purge(const char *cgroups)
 
 /* --- The program itself ---------------------------------------------------- */
 
+#define CLONE 1u  /* OPEN_TREE_CLONE of <linux/mount.h> */
+#define RDONLY 1u /* MOUNT_ATTR_RDONLY */
+
 bool
 ns_program_sealed(void)
 {
@@ -345,8 +347,9 @@ ns_program_sealed(void)
 	const int seals = fcntl(fd, F_GET_SEALS);
 	struct statvfs vfs;
 
-	if (seals >= 0)
-		return (seals & F_SEAL_WRITE) != 0;
+	/* A file on tmpfs has seals too, but for its first: none can be set. */
+	if (seals >= 0 && (seals & F_SEAL_WRITE) != 0)
+		return true;
 	return fstatvfs(fd, &vfs) == 0 && (vfs.f_flag & ST_RDONLY) != 0;
 }
 
@@ -357,9 +360,12 @@ ns_program_sealed(void)
 static int
 program_clone(void)
 {
-	struct mount_attr attr = {.attr_set = MOUNT_ATTR_RDONLY};
-	const int fd = (int)syscall(SYS_open_tree, AT_FDCWD, "/proc/self/exe",
-	    OPEN_TREE_CLONE | OPEN_TREE_CLOEXEC);
+	struct {
+		uint64_t attr_set, attr_clr, propagation, userns_fd;
+	} attr = {
+	    .attr_set = RDONLY}; /* struct mount_attr, not in every libc */
+	const int fd = (int)syscall(
+	    SYS_open_tree, AT_FDCWD, "/proc/self/exe", CLONE | O_CLOEXEC);
 
 	if (fd >= 0 && syscall(SYS_mount_setattr, fd, "", AT_EMPTY_PATH, &attr,
 			   sizeof(attr)) < 0) {
