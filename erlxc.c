@@ -110,6 +110,7 @@ static struct {
 	int epoll;
 	int errfd; /* the standard error that we were started with */
 	int logfd; /* -o, or -1 */
+	int logw;  /* the log pipe's writing end, for workers: it blocks */
 	bool want_log, verbose;
 	uint8_t *inbuf; /* bytes of frames not yet complete */
 	size_t inlen, incap;
@@ -201,7 +202,7 @@ write_all(int fd, const void *data, size_t len)
 	return true;
 }
 
-static void
+static bool
 source_add(
     struct source *src, int fd, uint32_t events, void (*ready)(struct source *))
 {
@@ -211,9 +212,8 @@ source_add(
 	src->events = events;
 	src->ready = ready;
 	/* EPERM: a file or /dev/null, always ready; right for output only. */
-	if (epoll_ctl(port.epoll, EPOLL_CTL_ADD, fd, &ev) < 0 &&
-	    (errno != EPERM || events != 0))
-		die(1, "epoll_ctl: %m");
+	return epoll_ctl(port.epoll, EPOLL_CTL_ADD, fd, &ev) == 0 ||
+	       (errno == EPERM && events == 0);
 }
 
 static void
@@ -249,7 +249,7 @@ throttle(bool on)
 		return;
 	port.throttled = on;
 	source_want(&port.in, on ? 0 : EPOLLIN);
-	source_want(&port.log, on ? 0 : EPOLLIN);
+	source_want(&port.log, on && !port.halting ? 0 : EPOLLIN);
 	for (struct worker *w = port.workers; w != NULL; w = w->next)
 		source_want(&w->src, on ? 0 : EPOLLIN);
 }
@@ -261,9 +261,11 @@ halt_begin(void)
 
 	if (port.halting)
 		return;
+	guard_update(); /* for want of a process it may have failed before */
 	port.halting = true;
 	port.halt_deadline = now_ms() + grace + MARGIN_MS;
 	source_close(&port.in);
+	source_want(&port.log, EPOLLIN); /* what cleans up must not wait */
 	for (struct worker *w = port.workers; w != NULL; w = w->next) {
 		if (w->ended)
 			continue;
@@ -467,9 +469,11 @@ log_line(char *line, size_t len)
 			line[i] = line[i] == '\t' ? ' ' : '?';
 	if (port.logfd >= 0)
 		dprintf(port.logfd, "%.*s\n", (int)len, line);
-	if (port.verbose)
+	/* Standard error is somebody else's: a line that would block is lost. */
+	if (port.verbose &&
+	    poll(&(struct pollfd){port.errfd, POLLOUT, 0}, 1, 0) > 0)
 		dprintf(port.errfd, "%.*s\n", (int)len, line);
-	if (!port.want_log)
+	if (!port.want_log || port.throttled)
 		return;
 	line[len] = '\0';
 	at = frame_begin();
@@ -567,6 +571,8 @@ child_begin(const char *comm, pid_t parent, bool die_with_parent)
 	for (int s = 1; s < NSIG; s++)
 		signal(s, SIG_DFL);
 	sigprocmask(SIG_SETMASK, &none, NULL);
+	dup2(port.logw, STDOUT_FILENO);
+	dup2(port.logw, STDERR_FILENO);
 	setsid();
 	prctl(PR_SET_NAME, comm);
 	if (die_with_parent) {
@@ -1509,6 +1515,8 @@ run_inline(const struct op *op, uint32_t id, const void *frame, size_t len)
 	op_run(&call, &port.x, op, &args);
 	if (call.verdict == OP_OK)
 		call_after(op, frame, len);
+	else
+		log_ready(&port.log); /* before the pipe is full */
 	send_answer(id, call.verdict, call.result.data, call.result.len,
 	    call.why.data, call.why.len);
 	etf_free(&call.result);
@@ -1650,8 +1658,9 @@ input_ready(struct source *src)
 {
 	ssize_t n;
 
-	if (port.throttled) { /* only a hang-up is reported now */
-		halt_begin();
+	if (port.throttled) { /* only a hang-up is of interest now */
+		if (poll(&(struct pollfd){src->fd, 0, 0}, 1, 0) > 0)
+			halt_begin();
 		return;
 	}
 	input_reserve();
@@ -1759,7 +1768,8 @@ static int
 log_open(const char *path)
 {
 	const int fd = open(path,
-	    O_WRONLY | O_APPEND | O_CREAT | O_CLOEXEC | O_NOFOLLOW | O_NOCTTY,
+	    O_WRONLY | O_APPEND | O_CREAT | O_CLOEXEC | O_NOFOLLOW | O_NOCTTY |
+		O_NONBLOCK,
 	    0600);
 
 	if (fd < 0)
@@ -1959,6 +1969,8 @@ private_descriptors(int *in, int *out)
 {
 	int log[2], null;
 
+	char nonblocking[32];
+
 	*in = fcntl(STDIN_FILENO, F_DUPFD_CLOEXEC, 3);
 	*out = fcntl(STDOUT_FILENO, F_DUPFD_CLOEXEC, 3);
 	port.errfd = fcntl(STDERR_FILENO, F_DUPFD_CLOEXEC, 3);
@@ -1967,10 +1979,16 @@ private_descriptors(int *in, int *out)
 	    pipe2(log, O_CLOEXEC) < 0)
 		die(1, "no descriptors: %m");
 	dup2(null, STDIN_FILENO);
-	dup2(log[1], STDOUT_FILENO);
-	dup2(log[1], STDERR_FILENO);
 	close(null);
-	close(log[1]);
+	/* The port reads this pipe: it must not wait for itself to do so. */
+	snprintf(nonblocking, sizeof(nonblocking), "/proc/self/fd/%d", log[1]);
+	null = open(nonblocking, O_WRONLY | O_NONBLOCK | O_CLOEXEC);
+	if (null < 0)
+		die(1, "no log pipe: %m");
+	dup2(null, STDOUT_FILENO);
+	dup2(null, STDERR_FILENO);
+	close(null);
+	port.logw = log[1];
 	fcntl(*in, F_SETFL, O_NONBLOCK);
 	fcntl(*out, F_SETFL, O_NONBLOCK);
 	fcntl(log[0], F_SETFL, O_NONBLOCK);
@@ -1990,6 +2008,7 @@ signals_open(void)
 	sigaddset(&set, SIGINT);
 	sigprocmask(SIG_BLOCK, &set, NULL);
 	signal(SIGPIPE, SIG_IGN);
+	signal(SIGXFSZ, SIG_IGN); /* a log file at its limit */
 	fd = signalfd(-1, &set, SFD_CLOEXEC | SFD_NONBLOCK);
 	if (fd < 0)
 		die(1, "signalfd: %m");

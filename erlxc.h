@@ -168,7 +168,7 @@ bool op_valid_name(const char *name);
 /* Fills x->path with the default lxcpath when it is NULL. */
 bool op_default_path(struct erlxc *x);
 
-/* liblxc's version as text, "" without liblxc; `engines` for the ready frame. */
+/* liblxc's version as text, "" without liblxc. */
 const char *op_lxc_version(void);
 
 /*
@@ -179,7 +179,8 @@ bool op_watch(struct erlxc *x);
 
 /*
  * A guardian's child: takes the container down, by a clean shutdown of at most
- * x->grace_ms first. False: it could not be done. May hang: run with a deadline.
+ * x->grace_ms first. False: it could not be done. May hang: run with a
+ * deadline.
  */
 bool op_down(struct erlxc *x);
 
@@ -195,6 +196,15 @@ bool op_discard(struct erlxc *x);
  * them. For a container whose monitor was killed. cgroups(7).
  */
 void ns_cgroup_purge(const char *cgroups);
+
+/* The parent of a process, or -1: there is no such process. */
+pid_t ns_parent(pid_t pid);
+
+/* The child of an LXC monitor that is a pid namespace's first process, or 0. */
+pid_t ns_init_child(pid_t monitor);
+
+/* True when this init executes its program, or is liblxc's own (UseInit 1). */
+bool ns_init_executed(pid_t pid);
 
 /* True when no process can write the file that this process executes. */
 bool ns_program_sealed(void);

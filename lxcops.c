@@ -48,7 +48,7 @@ raise_class(struct call *call, const char *class)
 	etf_put_atom(&call->result, class);
 }
 
-/* Every row asks this before it acts; for one without arguments op_run() does. */
+/* Every row asks this before it acts; op_run() for one without arguments. */
 static bool
 args_done(struct call *call)
 {
@@ -80,9 +80,8 @@ op_set_type(struct call *call)
 	int i;
 
 	etf_get_atom(call->in, atom, sizeof(atom));
-	for (i = TEMPORARY; i <= PERMANENT; i++)
-		if (strcmp(atom, lifetimes[i]) == 0)
-			break;
+	for (i = TEMPORARY; i <= PERMANENT && strcmp(atom, lifetimes[i]); i++)
+		continue;
 	if (i > PERMANENT)
 		etf_fail(call->in, ETF_RANGE);
 	if (!args_done(call))
@@ -136,10 +135,11 @@ renamed_to(struct erlxc *x, struct etf_reader *in)
 
 #ifdef HAVE_LXC
 
-#define TEXT_MAX (1u << 20)   /* a configuration value */
-#define ARGV_MAX 65536u       /* words of a command */
-#define CONFIG_MAX (1L << 20) /* a configuration file */
-#define INCLUDE_DEPTH 8       /* files that include files */
+#define TEXT_MAX (1u << 20)        /* a configuration value */
+#define ARGV_MAX 65536u            /* words of a command */
+#define CONFIG_MAX (1L << 20)      /* a configuration file */
+#define INCLUDE_DEPTH 8            /* files that include files */
+#define FD_FILE "/proc/self/fd/%d" /* liblxc takes names only */
 #define LOCK_WAIT_MS 1000     /* for another process's lock on a container */
 #define WAIT_STEP_NS 20000000 /* between two looks at a stopped container */
 #define STOP_TURNS 50         /* such looks, until one that stops has */
@@ -150,9 +150,8 @@ static struct {
 	bool unread; /* the configuration on disk could not be loaded */
 } self;
 
-/* Strings on the heap, a NULL behind the last one. */
 struct strings {
-	char **v; /* NULL when there never was one */
+	char **v; /* malloc'd, a NULL behind the last; NULL: never was one */
 	size_t n;
 };
 
@@ -198,9 +197,7 @@ string_cmp(const void *a, const void *b)
 static void
 nap(long ns)
 {
-	const struct timespec t = {.tv_nsec = ns};
-
-	nanosleep(&t, NULL);
+	nanosleep(&(struct timespec){.tv_nsec = ns}, NULL);
 }
 
 /* As by printf(3), malloc'd, or NULL. */
@@ -238,20 +235,18 @@ get_text(struct call *call)
 	return s;
 }
 
-/* "/a/" is another path than "/a" to liblxc's sockets and locks. */
-static void
-slashes_cut(char *path)
-{
-	size_t len = strlen(path);
-
-	while (len > 1 && path[len - 1] == '/')
-		path[--len] = '\0';
-}
-
+/* A path; "/a/" is another one than "/a" to liblxc's sockets and locks. */
 static char *
 get_path(struct call *call)
 {
-	return etf_get_string(call->in, PATH_MAX - 1);
+	char *path = etf_get_string(call->in, PATH_MAX - 1);
+
+	for (size_t len = path ? strlen(path) : 0; len > 1; len--)
+		if (path[len - 1] == '/')
+			path[len - 1] = '\0';
+		else
+			break;
+	return path;
 }
 
 /* The API's <<>> is C's NULL. */
@@ -261,36 +256,24 @@ or_null(const char *s)
 	return *s == '\0' ? NULL : s;
 }
 
-/* True when the next term is iodata that is a list, and no list of iodata. */
-static bool
-is_charlist(const struct etf_reader *in)
-{
-	struct etf_reader r = *in;
-
-	return etf_get_list(&r, UINT32_MAX) > 0 && etf_peek(&r) == ETF_INTEGER;
-}
-
 /* A command: [iodata()], or one iodata() as its only word; <<>>: no word. */
 static struct strings
 get_argv(struct call *call)
 {
-	struct etf_reader *in = call->in;
+	struct etf_reader *in = call->in, ahead = *in;
 	struct strings argv = {0};
-	char *s;
-	uint32_t n;
+	const bool many = etf_peek(in) == ETF_LIST &&
+			  (etf_get_list(&ahead, UINT32_MAX) == 0 ||
+			      etf_peek(&ahead) != ETF_INTEGER);
+	uint32_t n = many ? etf_get_list(in, ARGV_MAX) : 1;
 
-	if (etf_peek(in) != ETF_LIST || is_charlist(in)) {
-		s = etf_get_string(in, TEXT_MAX);
-		if (s != NULL && *s == '\0')
-			free(s);
-		else if (s != NULL && !strings_add(&argv, s))
-			etf_fail(in, ETF_NOMEM);
-		return argv;
-	}
-	for (n = etf_get_list(in, ARGV_MAX); n > 0; n--)
+	for (; n > 0; n--)
 		if (!strings_add(&argv, etf_get_string(in, TEXT_MAX)))
 			etf_fail(in, ETF_NOMEM); /* the first error stays */
-	etf_get_nil(in);
+	if (many)
+		etf_get_nil(in);
+	else if (argv.n == 1 && *argv.v[0] == '\0')
+		free(argv.v[--argv.n]), argv.v[0] = NULL;
 	return argv;
 }
 
@@ -381,18 +364,11 @@ reply_error(struct call *call, int number, const char *why)
 
 /* --- The log, liblxc's only account of its reasons ------------------------ */
 
-static const char *
-log_file(char *dst, size_t size)
-{
-	snprintf(dst, size, "/proc/self/fd/%d", self.log);
-	return dst;
-}
-
 void
 op_forked(struct erlxc *x)
 {
-	char file[32];
-	struct lxc_log log = {.level = x->level, .file = file, .quiet = true};
+	struct lxc_log log = {.level = x->level, .quiet = true};
+	AUTO_STRING file = NULL;
 
 	/* An open log is never opened again, and two processes that write to
 	 * one would find each other's reasons. */
@@ -402,7 +378,7 @@ op_forked(struct erlxc *x)
 	self.log = memfd_create("liblxc.log", MFD_CLOEXEC);
 	if (self.log < 0)
 		return;
-	log_file(file, sizeof(file));
+	log.file = file = format(FD_FILE, self.log);
 	lxc_log_init(&log);
 }
 
@@ -444,13 +420,13 @@ log_end(struct call *call)
 	const bool want = call->verdict == OP_FAILED && call->why.len == 0;
 	AUTO_STRING line = NULL;
 	AUTO_FILE f = NULL;
-	char file[32];
+	AUTO_STRING file = format(FD_FILE, self.log);
 	const char *text;
 	size_t size = 0;
 
-	if (self.log <= 0 || (call->verdict == OP_OK && !more))
+	if (file == NULL || self.log <= 0 || (call->verdict == OP_OK && !more))
 		return;
-	f = fopen(log_file(file, sizeof(file)), "re");
+	f = fopen(file, "re");
 	while (f != NULL && getline(&line, &size, f) > 0) {
 		newline_cut(line);
 		text = log_message(line);
@@ -480,7 +456,7 @@ on_alarm(int signo)
  * From now on this process has `ms` for what it does, then ends with `status`:
  * exiting is the only way out of liblxc, whose receive loops start again when a
  * signal interrupts them. Status 0: what is under way is interrupted only, as a
- * wait for a lock can be. -1: no deadline.
+ * wait for another process's lock on the container can be. -1: no deadline.
  */
 static void
 deadline(int64_t ms, int status)
@@ -497,14 +473,6 @@ deadline(int64_t ms, int status)
 	t.it_value.tv_sec = ms / 1000;
 	t.it_value.tv_usec = ms % 1000 * 1000 + 1;
 	setitimer(ITIMER_REAL, &t, NULL);
-}
-
-/* Around a call that locks the container on disk, which another process may
- * hold: liblxc takes the interrupted wait for a failure. */
-static void
-lock_bound(bool on)
-{
-	deadline(on ? LOCK_WAIT_MS : -1, 0);
 }
 
 /* --- Configuration from before LXC 2.1 ------------------------------------ */
@@ -559,7 +527,7 @@ network_translate(const char *key, int *nic, bool set, char **today)
 	return *today ? KEY_RENAMED : KEY_REFUSED;
 }
 
-/* What `key` is today, and its name in *today, malloc'd, when it has another. */
+/* What `key` is today, and its name in *today, malloc'd, when that differs. */
 static enum key
 key_translate(const char *key, int *nic, bool set, char **today)
 {
@@ -585,7 +553,7 @@ key_translate(const char *key, int *nic, bool set, char **today)
 
 /* A file that is being translated, with the files that it includes. */
 struct translation {
-	FILE *out; /* of a memfd: liblxc reads configurations from files only */
+	FILE *out; /* of a memfd */
 	int nic;
 	bool used; /* there was something to translate */
 };
@@ -736,7 +704,7 @@ translation_load(
     struct translation *t, struct lxc_container *c, const char *path)
 {
 	AUTO_STRING file = t->used
-			       ? format("/proc/self/fd/%d", fileno(t->out))
+			       ? format(FD_FILE, fileno(t->out))
 			       : format("%s%s", *path == '/' ? "/" : "", path);
 
 	return fflush(t->out) == 0 && file && c->load_config(c, file);
@@ -810,9 +778,9 @@ op_open(struct erlxc *x)
 	read = file_translate(&t, file, 0);
 	absent = !read && (errno == ENOENT || errno == ENOTDIR);
 	if (absent || (read && !t.used)) {
-		lock_bound(true);
+		deadline(LOCK_WAIT_MS, 0);
 		x->c = lxc_container_new(x->name, x->path);
-		lock_bound(false);
+		deadline(-1, 0);
 	}
 	if (x->c == NULL && (x->c = handle_bare(x)) != NULL && !absent &&
 	    !(read && translation_load(&t, x->c, file))) {
@@ -931,7 +899,6 @@ op_set_config_path(struct call *call)
 		etf_fail(call->in, ETF_RANGE);
 	if (!args_done(call))
 		return;
-	slashes_cut(path);
 	ok = x->c->set_config_path(x->c, path);
 	if (ok) {
 		free(x->path);
@@ -942,11 +909,7 @@ op_set_config_path(struct call *call)
 }
 
 /* No configuration, as after clear_config, is an answer and no crash. */
-static const char *
-why_none(struct lxc_container *c)
-{
-	return c->lxc_conf ? "no such key" : "no configuration";
-}
+#define WHY_NONE(c) ((c)->lxc_conf ? "no such key" : "no configuration")
 
 static void
 op_get_config_item(struct call *call)
@@ -963,7 +926,7 @@ op_get_config_item(struct call *call)
 		value = strdup("");
 	else if (kind != KEY_REFUSED)
 		value = fetch(c, c->get_config_item, key);
-	reply_item(call, value, why_none(c));
+	reply_item(call, value, WHY_NONE(c));
 }
 
 static void
@@ -979,7 +942,7 @@ op_get_keys(struct call *call)
 		keys = fetch(c, c->get_keys, or_null(key));
 	etf_put_string(&call->result, keys ? keys : "");
 	if (keys == NULL)
-		fail(call, why_none(c));
+		fail(call, WHY_NONE(c));
 }
 
 /* An included file may have old keys, or be a FIFO that nobody writes to. */
@@ -1031,12 +994,7 @@ op_clear_config_item(struct call *call)
 	    NULL);
 }
 
-static void
-op_clear_config(struct call *call)
-{
-	call->x->c->clear_config(call->x->c);
-	reply_bool(call, true, NULL);
-}
+ROW(op_clear_config, x->c->clear_config(x->c); reply_bool(call, true, NULL))
 
 /*
  * Loading adds to what there is, and lists grow: a hook would run twice. The
@@ -1092,9 +1050,9 @@ op_save_config(struct call *call)
 		return;
 	if (own != NULL &&
 	    (why = save_refusal(*path ? path : own, own)) == NULL) {
-		lock_bound(true);
+		deadline(LOCK_WAIT_MS, 0);
 		ok = c->save_config(c, or_null(path));
-		lock_bound(false);
+		deadline(-1, 0);
 	}
 	if (fresh)
 		container_rmdir(call->x);
@@ -1215,7 +1173,6 @@ op_list(struct call *call)
 
 	if (!args_done(call))
 		return;
-	slashes_cut(path);
 	where = *path ? path : op_default_path(call->x) ? call->x->path : "";
 	if ((!active && !list_defined(where, &l)) ||
 	    ((all || active) && !list_active(where, &l)))
@@ -1400,18 +1357,17 @@ op_wait(struct call *call)
 		return;
 	if (timeout == 0) {
 		deadline(QUERY_TIMEOUT_MS, WORKER_TIMEOUT);
-		s = state(c);
-		deadline(-1, 0);
-		if (s == NULL)
+		if ((s = state(c)) == NULL)
 			raise_class(call, "timeout");
 		else
 			reply_bool(call, states_have(states, s, strlen(s)), s);
-		return;
+	} else {
+		deadline(
+		    timeout < 0 ? -1 : timeout * INT64_C(1000), WORKER_FALSE);
+		await(c, states);
+		reply_bool(call, true, NULL);
 	}
-	deadline(timeout < 0 ? -1 : timeout * INT64_C(1000), WORKER_FALSE);
-	await(c, states);
 	deadline(-1, 0);
-	reply_bool(call, true, NULL);
 }
 
 /*
@@ -1437,7 +1393,7 @@ op_shutdown(struct call *call)
 	reply_bool(call, ok, NULL);
 }
 
-/* liblxc returns when the monitor has let go of the socket that asked for it. */
+/* liblxc returns when the monitor has let go of the socket that asked it. */
 static void
 op_stop(struct call *call)
 {
@@ -1472,15 +1428,26 @@ partial(const struct erlxc *x)
 	return PARTIAL_LEFT;
 }
 
+/* NULL when it has none. */
+static char *
+rootfs_path(struct lxc_container *c)
+{
+	char *path = fetch(c, c->get_config_item, "lxc.rootfs.path");
+
+	if (path != NULL && *path != '\0')
+		return path;
+	free(path);
+	return NULL;
+}
+
 /* True when the rootfs lies in the container's own directory. */
 static bool
 rootfs_inside(const struct erlxc *x)
 {
-	AUTO_STRING rootfs =
-	    fetch(x->c, x->c->get_config_item, "lxc.rootfs.path");
+	AUTO_STRING rootfs = rootfs_path(x->c);
 	AUTO_STRING dir = container_file(x, "/");
 
-	return rootfs == NULL || *rootfs == '\0' ||
+	return rootfs == NULL ||
 	       (dir != NULL && strncmp(rootfs, dir, strlen(dir)) == 0 &&
 		   strstr(rootfs, "/../") == NULL);
 }
@@ -1508,9 +1475,9 @@ discard(struct erlxc *x)
 	for (int i = 0; i < 5 && !ok; i++) {
 		if (i > 0)
 			nap(100000000);
-		lock_bound(true);
+		deadline(LOCK_WAIT_MS, 0);
 		ok = c->destroy(c);
-		lock_bound(false);
+		deadline(-1, 0);
 		if (!c->is_defined(c) || !is_stopped(c))
 			break;
 	}
@@ -1530,12 +1497,9 @@ op_destroy(struct call *call)
 	else if (p == PARTIAL_NONE && !x->c->is_defined(x->c))
 		why = "not defined";
 	ok = why == NULL && op_discard(x);
-	/* liblxc is content with removing nothing. */
-	if (ok && x->c->is_defined(x->c)) {
-		ok = false;
+	if (ok && x->c->is_defined(x->c)) /* liblxc is content with nothing */
 		why = "lxc.rootfs.managed is 0";
-	}
-	reply_bool(call, ok, why);
+	reply_bool(call, ok && why == NULL, why);
 }
 
 /*
@@ -1608,12 +1572,11 @@ rename_refusal(struct erlxc *x, const char *name)
 {
 	const struct erlxc other = {.name = (char *)name, .path = x->path};
 	AUTO_STRING dir = container_file(&other, "");
-	AUTO_STRING rootfs =
-	    fetch(x->c, x->c->get_config_item, "lxc.rootfs.path");
+	AUTO_STRING rootfs = rootfs_path(x->c);
 
 	if (!x->c->is_defined(x->c) || x->c->lxc_conf == NULL)
 		return "not defined";
-	if (rootfs == NULL || *rootfs == '\0')
+	if (rootfs == NULL)
 		return "it has no rootfs";
 	if (dir == NULL || access(dir, F_OK) == 0)
 		return "the name is taken";
@@ -1649,8 +1612,8 @@ start_refusal(struct erlxc *x, int *number)
 	if (self.unread && (!op_open(x) || self.unread))
 		return "the configuration cannot be loaded";
 	*number = ENOENT;
-	rootfs = fetch(x->c, x->c->get_config_item, "lxc.rootfs.path");
-	if (!x->c->is_defined(x->c) && (rootfs == NULL || *rootfs == '\0'))
+	rootfs = rootfs_path(x->c);
+	if (!x->c->is_defined(x->c) && rootfs == NULL)
 		return "not defined";
 	if (x->c->lxc_conf == NULL)
 		return "no configuration";
@@ -1759,73 +1722,6 @@ op_start(struct call *call)
 
 /* --- A guardian's children ------------------------------------------------ */
 
-#define PF_FORKNOEXEC 0x40 /* proc(5), stat: has not executed a program */
-
-/* A file of /proc/PID, of less than `size` bytes, as text; false: no process. */
-static bool
-proc_read(pid_t pid, const char *name, char *text, size_t size)
-{
-	char file[64];
-	AUTO_FD fd = -1;
-	ssize_t n;
-
-	snprintf(file, sizeof(file), "/proc/%d/%s", (int)pid, name);
-	fd = open(file, O_RDONLY | O_CLOEXEC);
-	n = fd < 0 ? -1 : read(fd, text, size - 1);
-	text[n > 0 ? n : 0] = '\0';
-	return n > 0;
-}
-
-/* /proc/PID/stat's parent and flags. */
-static bool
-proc_stat(pid_t pid, pid_t *parent, unsigned *flags)
-{
-	char text[512];
-	const char *p;
-
-	/* The program's name may hold anything, parentheses too. */
-	return proc_read(pid, "stat", text, sizeof(text)) &&
-	       (p = strrchr(text, ')')) != NULL &&
-	       sscanf(p, ") %*c %d %*d %*d %*d %*d %u", parent, flags) == 2;
-}
-
-/* What /proc/PID/status says behind `tag`; `text` is room for it. */
-static const char *
-proc_status(pid_t pid, const char *tag, char *text, size_t size)
-{
-	const char *p =
-	    proc_read(pid, "status", text, size) ? strstr(text, tag) : NULL;
-
-	return p ? p + strlen(tag) : "";
-}
-
-/* True for the first process of a pid namespace below ours. */
-static bool
-is_namespace_init(pid_t pid)
-{
-	char text[4096];
-	int last = 0;
-
-	return sscanf(proc_status(pid, "\nNSpid:", text, sizeof(text)),
-		   "%*d %d", &last) == 1 &&
-	       last == 1;
-}
-
-/*
- * True for liblxc's own init (UseInit 1): a copy of the monitor, which executes
- * nothing itself and catches all signals before it starts the program.
- */
-static bool
-is_own_init(pid_t pid)
-{
-	char text[4096];
-	unsigned long long caught = 0;
-
-	return sscanf(proc_status(pid, "\nSigCgt:", text, sizeof(text)), "%llx",
-		   &caught) == 1 &&
-	       (caught >> (SIGUSR1 - 1) & 1) != 0;
-}
-
 /*
  * The container's init, or 0 for now. The monitor answers only when init runs,
  * and not at all when that was short, so its children are looked at; a
@@ -1835,22 +1731,13 @@ static pid_t
 init_find(struct erlxc *x, int turn)
 {
 	const pid_t monitor = x->ward->monitor;
-	char file[48], text[4096], *p = text;
-	unsigned flags;
-	pid_t pid, parent;
+	pid_t pid = ns_init_child(monitor);
 
-	snprintf(file, sizeof(file), "task/%d/children", (int)monitor);
-	proc_read(monitor, file, text, sizeof(text));
-	while ((pid = (pid_t)strtol(p, &p, 10)) > 0)
-		if (is_namespace_init(pid))
-			return pid;
-	if (turn % 400 != 399 || x->c == NULL)
-		return 0;
+	if (pid > 0 || turn % 400 != 399 || x->c == NULL)
+		return pid;
 	pid = x->c->init_pid(x->c);
-	/* else another port's container of that name */
-	return pid > 1 && proc_stat(pid, &parent, &flags) && parent == monitor
-		   ? pid
-		   : 0;
+	/* Another port's container of that name has another monitor. */
+	return pid > 1 && ns_parent(pid) == monitor ? pid : 0;
 }
 
 /*
@@ -1875,16 +1762,15 @@ bool
 op_watch(struct erlxc *x)
 {
 	struct ward *ward = x->ward;
-	pid_t init = 0, parent;
-	unsigned flags;
+	pid_t init = 0;
 
 	for (int turn = 0;; turn++) {
 		if (init == 0)
 			init = ward->seen = init_find(x, turn);
 		ward_cgroups(ward, init);
-		if (init > 0 && !proc_stat(init, &parent, &flags))
+		if (init > 0 && ns_parent(init) < 0)
 			return false;
-		if (init > 0 && (!(flags & PF_FORKNOEXEC) || is_own_init(init)))
+		if (init > 0 && ns_init_executed(init))
 			break;
 		nap(turn < 400 ? 500000 : 5000000);
 	}
@@ -1939,13 +1825,13 @@ op_discard(struct erlxc *x)
 
 #else /* no liblxc */
 
+#define LXC(row) op_notsup
+
 static void
 op_notsup(struct call *call)
 {
 	raise_class(call, "notsup");
 }
-
-#define LXC(row) op_notsup
 
 #define NOTHING(type, name, value) \
 	type name(struct erlxc *x) \
@@ -1961,16 +1847,8 @@ NOTHING(bool, op_watch, false)
 NOTHING(bool, op_down, false)
 NOTHING(bool, op_discard, false)
 
-static void
-log_clear(void)
-{
-}
-
-static void
-log_end(struct call *call)
-{
-	(void)call;
-}
+#define log_clear() (void)0
+#define log_end(call) (void)(call)
 
 #endif
 

@@ -335,7 +335,109 @@ ns_cgroup_purge(const char *cgroups)
 		fd_free(&cg[i].parent);
 }
 
-/* --- The program itself ---------------------------------------------------- */
+/* --- Processes ------------------------------------------------------------ */
+
+#define PF_FORKNOEXEC 0x40 /* proc(5), stat: has not executed a program */
+
+/* A file of /proc/PID, of less than `size` bytes, as text; false: none. */
+static bool
+proc_read(pid_t pid, const char *name, char *text, size_t size)
+{
+	char file[64];
+	AUTO_FD fd = -1;
+	ssize_t n;
+
+	snprintf(file, sizeof(file), "/proc/%d/%s", (int)pid, name);
+	fd = open(file, O_RDONLY | O_CLOEXEC);
+	n = fd < 0 ? -1 : read(fd, text, size - 1);
+	text[n > 0 ? n : 0] = '\0';
+	return n > 0;
+}
+
+/* /proc/PID/stat's parent and flags. */
+static bool
+proc_stat(pid_t pid, pid_t *parent, unsigned *flags)
+{
+	char text[512];
+	const char *p;
+
+	/* The program's name may hold anything, parentheses too. */
+	return proc_read(pid, "stat", text, sizeof(text)) &&
+	       (p = strrchr(text, ')')) != NULL &&
+	       sscanf(p, ") %*c %d %*d %*d %*d %*d %u", parent, flags) == 2;
+}
+
+/* What /proc/PID/status says behind `tag`; `text` is room for it. */
+static const char *
+proc_status(pid_t pid, const char *tag, char *text, size_t size)
+{
+	const char *p =
+	    proc_read(pid, "status", text, size) ? strstr(text, tag) : NULL;
+
+	return p ? p + strlen(tag) : "";
+}
+
+/* True for the first process of a pid namespace below ours. */
+static bool
+is_namespace_init(pid_t pid)
+{
+	char text[4096];
+	int last = 0;
+
+	return sscanf(proc_status(pid, "\nNSpid:", text, sizeof(text)),
+		   "%*d %d", &last) == 1 &&
+	       last == 1;
+}
+
+/*
+ * True for liblxc's own init (UseInit 1): a copy of the monitor, which executes
+ * nothing itself and catches all signals before it starts the program.
+ */
+static bool
+is_lxc_init(pid_t pid)
+{
+	char text[4096];
+	unsigned long long caught = 0;
+
+	return sscanf(proc_status(pid, "\nSigCgt:", text, sizeof(text)), "%llx",
+		   &caught) == 1 &&
+	       (caught >> (SIGUSR1 - 1) & 1) != 0;
+}
+
+pid_t
+ns_parent(pid_t pid)
+{
+	pid_t parent;
+	unsigned flags;
+
+	return proc_stat(pid, &parent, &flags) ? parent : -1;
+}
+
+pid_t
+ns_init_child(pid_t monitor)
+{
+	char file[48], text[4096], *p = text;
+	pid_t pid;
+
+	snprintf(file, sizeof(file), "task/%d/children", (int)monitor);
+	proc_read(monitor, file, text, sizeof(text));
+	while ((pid = (pid_t)strtol(p, &p, 10)) > 0)
+		if (is_namespace_init(pid))
+			return pid;
+	return 0;
+}
+
+bool
+ns_init_executed(pid_t pid)
+{
+	pid_t parent;
+	unsigned flags;
+
+	return proc_stat(pid, &parent, &flags) &&
+	       (!(flags & PF_FORKNOEXEC) || is_lxc_init(pid));
+}
+
+/* --- The program itself -------------------------------------------------- */
 
 #define CLONE 1u  /* OPEN_TREE_CLONE of <linux/mount.h> */
 #define RDONLY 1u /* MOUNT_ATTR_RDONLY */
