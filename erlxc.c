@@ -50,6 +50,7 @@
 #define WORKERS_MAX 1024u       /* processes; one more is system_limit */
 #define LOG_LINE_MAX 4096u      /* bytes in a log line; a longer one is cut */
 #define MARGIN_MS 10000         /* beyond the grace, for what must come down */
+#define DISCARD_MS 60000        /* for destroying a container unattended */
 #define NOFILE_MIN 1024u        /* descriptors that a process must be allowed */
 #define OP_NAME_MAX 64          /* bytes of a row's name, with the NUL */
 #define EX_PROTOCOL 2           /* exit status: a malformed frame */
@@ -633,8 +634,9 @@ call_lost(struct call *call, int status)
 		call->verdict = OP_FAILED;
 		etf_put_bool(&call->result, false);
 		etf_put_raw(&call->why, "timeout", 7);
-	} else if (code == WORKER_TIMEOUT) {
-		etf_put_atom(&call->result, "timeout");
+	} else if (code == WORKER_TIMEOUT || code == WORKER_LIMIT) {
+		etf_put_atom(&call->result,
+		    code == WORKER_LIMIT ? "system_limit" : "timeout");
 	} else {
 		etf_put_tuple(&call->result, 2);
 		etf_put_atom(&call->result, "crashed");
@@ -658,11 +660,13 @@ call_run(int fd, const struct op *op, const void *frame, size_t len)
 /*
  * A worker. Forked with a socket pair: the worker gets the other end in *fd and
  * 0 is returned; in the port, the worker, or NULL when there can be none. Jobs
- * that are kept and guardians outlive the port, to finish what they are at.
+ * that are kept and guardians outlive the port, to finish what they are at; a
+ * line that liblxc prints then must not kill them.
  */
 static struct worker *
 worker_fork(enum role role, const struct op *op, const char *comm, int *fd)
 {
+	const bool kept = op != NULL && (op->flags & OP_KEEP);
 	const pid_t self = getpid();
 	struct worker *w;
 	int sv[2];
@@ -670,32 +674,34 @@ worker_fork(enum role role, const struct op *op, const char *comm, int *fd)
 	*fd = -1;
 	if (port.nworkers >= WORKERS_MAX || (w = calloc(1, sizeof(*w))) == NULL)
 		return NULL;
+	w->role = role;
+	w->op = op;
+	etf_init(&w->inbox, 2 * FRAME_MAX);
 	if (socketpair(AF_UNIX, SOCK_STREAM | SOCK_CLOEXEC, 0, sv) < 0) {
 		free(w);
 		return NULL;
 	}
-	w->pid = fork();
+	fcntl(sv[0], F_SETFL, O_NONBLOCK);
+	w->pid = source_add(
+		     &w->src, sv[0], port.throttled ? 0 : EPOLLIN, worker_ready)
+		     ? fork()
+		     : -1;
 	if (w->pid == 0) {
-		const bool kept = op != NULL && (op->flags & OP_KEEP);
-
 		close(sv[0]);
 		child_close_port();
 		child_begin(comm, self, role != ROLE_GUARDIAN && !kept);
+		if (kept)
+			signal(SIGPIPE, SIG_IGN);
 		*fd = sv[1];
 		free(w);
 		return NULL;
 	}
 	close(sv[1]);
 	if (w->pid < 0) {
-		close(sv[0]);
+		source_close(&w->src);
 		free(w);
 		return NULL;
 	}
-	w->role = role;
-	w->op = op;
-	etf_init(&w->inbox, 2 * FRAME_MAX);
-	fcntl(sv[0], F_SETFL, O_NONBLOCK);
-	source_add(&w->src, sv[0], port.throttled ? 0 : EPOLLIN, worker_ready);
 	w->next = port.workers;
 	port.workers = w;
 	port.nworkers++;
@@ -708,9 +714,9 @@ worker_fork(enum role role, const struct op *op, const char *comm, int *fd)
  * The process that owns what must not outlive the Erlang side: an attached
  * container, a create in progress, or only the duty to destroy a temporary
  * container. Child of the port, but in a session of its own and without
- * PDEATHSIG: it lives until its task has come to an end, or until its socket has
- * (the port is gone, SIGKILL included), and then cleans up first. It reports to
- * the port. While the container is up it calls liblxc only through children that
+ * PDEATHSIG: it lives until its task has come to an end (and a temporary
+ * container is somebody else's duty), or until its socket has (the port is
+ * gone, SIGKILL included), and then cleans up first. It reports to the port. While the container is up it calls liblxc only through children that
  * it can kill. They have PDEATHSIG, and hold the writing end of a pipe each, whose
  * end-of-file is their end:
  *
@@ -737,6 +743,8 @@ struct guardian {
 	size_t taillen;
 	char tail[1024]; /* the end of the output */
 };
+
+static void guardian_force(struct guardian *g);
 
 /* Forks a child. In the child: true, and fd[which] is the end it holds. */
 static bool
@@ -770,7 +778,7 @@ guardian_begin(struct guardian *g, const void *frame, size_t len)
 
 	g->starts = strcmp(g->op->name, "start") == 0;
 	if (!g->starts && pipe2(out, O_CLOEXEC) < 0)
-		_exit(0);
+		_exit(WORKER_LIMIT);
 	if (guardian_child(g, TASK, "erlxc-monitor")) {
 		if (!g->starts) {
 			dup2(out[1], STDOUT_FILENO);
@@ -781,10 +789,13 @@ guardian_begin(struct guardian *g, const void *frame, size_t len)
 	}
 	fd_close(&out[1]);
 	g->output = out[0];
+	if (g->fd[TASK] < 0)
+		_exit(WORKER_LIMIT);
 	port.x.ward->monitor = g->pid[TASK];
-	g->done = g->fd[TASK] < 0;
-	if (g->starts && !g->done && guardian_child(g, WATCH, "erlxc-watch"))
+	if (g->starts && guardian_child(g, WATCH, "erlxc-watch"))
 		_exit(op_watch(&port.x) ? 0 : 1);
+	if (g->starts && g->fd[WATCH] < 0)
+		guardian_force(g); /* nobody would tell that init runs */
 }
 
 /* {ok, Pid}: the answer to start. */
@@ -882,9 +893,10 @@ guardian_told(struct guardian *g)
 		g->policy = (enum lifetime)tell;
 	} else if (tell == TELL_CANCEL) {
 		guardian_leave(g);
-	} else if (g->op == NULL) {
-		_exit(0);
 	}
+	if (n > 0 && g->fd[TASK] < 0 &&
+	    (tell == TELL_RELEASE || g->policy != TEMPORARY))
+		_exit(0);
 }
 
 /* What a template prints goes to the log, its end into the reason too. */
@@ -952,6 +964,35 @@ guardian_forward(struct guardian *g)
 }
 
 /*
+ * Destroys what is defined, or half created, in a child that can be killed: a
+ * hook or a storage tool may hang. A directory may take its time.
+ */
+static void
+guardian_discard(void)
+{
+	const pid_t self = getpid();
+	struct pollfd end = {-1, POLLIN, 0};
+	int p[2];
+	pid_t pid;
+
+	if (pipe2(p, O_CLOEXEC) < 0 || (pid = fork()) < 0)
+		return;
+	if (pid == 0) {
+		child_begin("erlxc-discard", self, true);
+		op_forked(&port.x);
+		op_discard(&port.x);
+		_exit(0);
+	}
+	close(p[1]);
+	end.fd = p[0];
+	if (poll(&end, 1, DISCARD_MS) <= 0)
+		group_kill(pid);
+	close(p[0]);
+	while (waitpid(pid, NULL, 0) < 0 && errno == EINTR)
+		;
+}
+
+/*
  * The task has ended, by itself, brought down or killed. What it left is
  * removed before anybody is told, so that an answer finds a clean house.
  */
@@ -961,21 +1002,23 @@ guardian_ended(struct guardian *g, int status)
 	struct ward *ward = port.x.ward;
 	struct call call;
 
-	g->done = true;
+	guardian_force(g);
 	if (WIFSIGNALED(status)) {
-		guardian_force(g);
-		group_kill(g->pid[TASK]);
+		kill(-g->pid[TASK], SIGKILL);
 		ns_cgroup_purge(ward->cgroups);
-		op_forked(&port.x);
+		if (g->starts && !g->running)
+			ns_cgroup_sweep(port.x.name);
 		if (ward->husk)
-			op_discard(&port.x);
+			guardian_discard();
 	}
-	if (g->running) {
-		guardian_exited(g->port);
-	} else if (!guardian_forward(g)) {
+	ward->monitor = 0;
+	if (!g->running && !guardian_forward(g)) {
 		call_lost(&call, status);
 		call_send(g->port, call.verdict, &call);
 	}
+	if (g->running || ward->ended)
+		guardian_exited(g->port);
+	g->done = g->port < 0 || g->policy != TEMPORARY;
 }
 
 static void
@@ -998,17 +1041,20 @@ guardian_turn(struct guardian *g)
 	if (fds[1].revents)
 		guardian_output(g);
 	if (fds[2].revents && guardian_reap(g, WATCH, &status)) {
-		g->deadline = 0;
 		if (status == 0)
 			guardian_started(g);
-		if (status == 0 && g->leave)
+		if (g->leave)
 			guardian_leave(g);
+		else if (WIFSIGNALED(status) && g->fd[TASK] >= 0)
+			guardian_force(g);
 	}
 	if (fds[3].revents && guardian_reap(g, DOWN, &status) && status != 0)
 		guardian_force(g);
 	if (fds[4].revents && guardian_reap(g, TASK, &status)) {
-		while (g->output >= 0 && poll(&fds[1], 1, 0) > 0)
+		for (int i = 0;
+		     i < 128 && g->output >= 0 && poll(&fds[1], 1, 0) > 0; i++)
 			guardian_output(g);
+		fd_close(&g->output);
 		guardian_ended(g, status);
 	}
 }
@@ -1035,10 +1081,8 @@ guardian_main(int fd, const struct op *op, const void *frame, size_t len)
 		guardian_begin(&g, frame, len);
 	while (!g.done)
 		guardian_turn(&g);
-	if (g.port < 0 && g.policy == TEMPORARY) {
-		op_forked(&port.x);
-		op_discard(&port.x);
-	}
+	if (g.port < 0 && g.policy == TEMPORARY)
+		guardian_discard();
 	_exit(0);
 }
 
@@ -1049,15 +1093,23 @@ guardian_main(int fd, const struct op *op, const void *frame, size_t len)
 static void __attribute__((noreturn)) guardian_recover(int fd)
 {
 	struct ward *ward = port.x.ward;
+	struct call call;
 
+	signal(SIGPIPE, SIG_IGN);
+	if (ward->cgroups[0] == '\0' && ward->monitor > 0)
+		ns_cgroup_read(
+		    ward->monitor, ward->cgroups, sizeof(ward->cgroups));
 	if (ward->monitor > 0)
-		group_kill(ward->monitor);
+		kill(-ward->monitor, SIGKILL);
 	ns_cgroup_purge(ward->cgroups);
-	op_forked(&port.x);
-	if (ward->husk || port.x.type == TEMPORARY)
-		op_discard(&port.x);
+	if (ward->init == 0)
+		ns_cgroup_sweep(port.x.name);
+	if (ward->husk || (port.halting && port.x.type == TEMPORARY))
+		guardian_discard();
 	if (ward->init > 0)
 		guardian_exited(fd);
+	call_lost(&call, SIGKILL);
+	call_send(fd, call.verdict, &call);
 	_exit(0);
 }
 
@@ -1096,6 +1148,18 @@ guardian_tell(struct worker *w, uint8_t tell)
 		send(w->src.fd, &tell, 1, MSG_NOSIGNAL | MSG_DONTWAIT);
 }
 
+/* All guardians but one end, if they have nothing but the duty to discard. */
+static void
+guard_release(const struct worker *keep)
+{
+	for (struct worker *w = port.workers; w != NULL; w = w->next) {
+		if (w == keep || w->role != ROLE_GUARDIAN || w->ended)
+			continue;
+		w->released = w->op == NULL;
+		guardian_tell(w, TELL_RELEASE);
+	}
+}
+
 /*
  * A temporary container has a guardian at every time: the one of its start or
  * create, otherwise an idle one.
@@ -1103,23 +1167,20 @@ guardian_tell(struct worker *w, uint8_t tell)
 static void
 guard_update(void)
 {
-	struct worker *idle = NULL;
-	bool other = false;
+	if (port.x.type != TEMPORARY || port.halting)
+		return;
+	for (struct worker *w = port.workers; w != NULL; w = w->next)
+		if (w->role == ROLE_GUARDIAN && !w->ended && !w->released)
+			return;
+	guardian_fork(NULL, NULL);
+}
 
-	for (struct worker *w = port.workers; w != NULL; w = w->next) {
-		if (w->role != ROLE_GUARDIAN || w->ended)
-			continue;
-		if (w->op == NULL && !w->released)
-			idle = w;
-		else if (w->op != NULL)
-			other = true;
-	}
-	if (idle != NULL && (other || port.x.type != TEMPORARY)) {
-		idle->released = true;
-		guardian_tell(idle, TELL_RELEASE);
-	} else if (idle == NULL && !other && port.x.type == TEMPORARY) {
-		guardian_fork(NULL, NULL);
-	}
+/* The container has another name or path: what guards it must know. */
+static void
+guard_renew(void)
+{
+	if (port.x.type == TEMPORARY)
+		guard_release(guardian_fork(NULL, NULL));
 }
 
 /* The type or daemonize has been set: the guardians learn of it. */
@@ -1129,8 +1190,10 @@ guard_policy(void)
 	const uint8_t policy = port.x.daemonize ? PERMANENT : port.x.type;
 
 	for (struct worker *w = port.workers; w != NULL; w = w->next)
-		if (w->role == ROLE_GUARDIAN)
+		if (w->role == ROLE_GUARDIAN) {
+			w->released = w->op == NULL && policy != TEMPORARY;
 			guardian_tell(w, policy);
+		}
 	guard_update();
 }
 
@@ -1138,12 +1201,15 @@ guard_policy(void)
 static void
 call_after(const struct op *op, const void *frame, size_t len)
 {
+	const char *const name = port.x.name;
 	struct etf_reader args;
 
 	if (op->after != NULL) {
 		request_args(&args, frame, len);
 		op->after(&port.x, &args);
 	}
+	if (port.x.name != name)
+		guard_renew();
 	if (op->flags & OP_RELOAD) {
 		op_close(&port.x);
 		op_open(&port.x);
@@ -1255,8 +1321,11 @@ worker_recover(struct worker *w)
 	if (r == NULL)
 		return;
 	r->ward = w->ward;
-	r->released = true; /* it has no guardian's ear */
 	w->ward = NULL;
+	r->req = w->req; /* answered, and others let in, when all is clean */
+	w->req = NULL;
+	if (port.exclusive == w)
+		port.exclusive = r;
 }
 
 /*
@@ -1274,7 +1343,8 @@ worker_ended(struct worker *w, int status)
 	       poll(&(struct pollfd){w->src.fd, POLLIN, 0}, 1, 0) > 0)
 		worker_ready(&w->src);
 	source_close(&w->src);
-	if (w->role == ROLE_GUARDIAN && status != 0 && w->ward != NULL)
+	if (WIFSIGNALED(status) && w->role == ROLE_GUARDIAN &&
+	    w->ward != NULL && (w->ward->monitor > 0 || port.halting))
 		worker_recover(w);
 	req = worker_request(w);
 	if (req != NULL) {
@@ -1367,7 +1437,7 @@ query_pump(void)
 
 	if (req == NULL || port.asked || port.halting)
 		return;
-	if (w != NULL && w->stale) /* on its way out; its end calls again */
+	if (w != NULL && (w->stale || w->ended)) /* its end calls again */
 		return;
 	if (w == NULL) {
 		w = worker_fork(ROLE_QUERY, NULL, "erlxc-query", &fd);
@@ -1449,7 +1519,8 @@ job_run(struct request *req)
 	w->req = req;
 	if (req->op->flags & OP_EXCL)
 		port.exclusive = w;
-	guard_update();
+	if (w->role == ROLE_GUARDIAN)
+		guard_release(w);
 }
 
 static void
@@ -1508,6 +1579,7 @@ run_inline(const struct op *op, uint32_t id, const void *frame, size_t len)
 {
 	const enum lifetime type = port.x.type;
 	const bool daemonize = port.x.daemonize;
+	const char *const path = port.x.path;
 	struct etf_reader args;
 	struct call call;
 
@@ -1523,6 +1595,8 @@ run_inline(const struct op *op, uint32_t id, const void *frame, size_t len)
 	etf_free(&call.why);
 	if (type != port.x.type || daemonize != port.x.daemonize)
 		guard_policy();
+	if (path != port.x.path)
+		guard_renew();
 }
 
 static void
@@ -1690,15 +1764,24 @@ signals_ready(struct source *src)
 	}
 }
 
-/* True when nothing is left to be waited for. */
+/* True for what is at work that the port ends after. A container that is to be
+ * left running keeps its guardian: init's parent is the guardian's child. */
+static bool
+awaited(const struct worker *w)
+{
+	if (w->role != ROLE_GUARDIAN)
+		return w->role == ROLE_JOB && (w->op->flags & OP_KEEP);
+	return !((port.x.daemonize || port.x.type == PERMANENT) &&
+		 w->src.fd < 0 && w->op != NULL && w->ward->init > 0);
+}
+
 static bool
 halted(void)
 {
 	if (!port.halting)
 		return false;
 	for (struct worker *w = port.workers; w != NULL; w = w->next)
-		if (w->role == ROLE_GUARDIAN ||
-		    (w->role == ROLE_JOB && w->op->flags & OP_KEEP))
+		if (awaited(w))
 			return now_ms() >= port.halt_deadline;
 	return true;
 }
@@ -2035,10 +2118,12 @@ main(int argc, char *argv[])
 	if (port.epoll < 0)
 		die(1, "epoll_create1: %m");
 	etf_init(&port.outq, OUTPUT_MAX);
-	source_add(&port.signals, signals_open(), EPOLLIN, signals_ready);
-	source_add(&port.log, log, EPOLLIN, log_ready);
-	source_add(&port.out, out, 0, output_ready);
-	source_add(&port.in, in, EPOLLIN, input_ready);
+	if (!source_add(
+		&port.signals, signals_open(), EPOLLIN, signals_ready) ||
+	    !source_add(&port.log, log, EPOLLIN, log_ready) ||
+	    !source_add(&port.out, out, 0, output_ready) ||
+	    !source_add(&port.in, in, EPOLLIN, input_ready))
+		die(1, "epoll_ctl: %m");
 	op_forked(&port.x);
 	op_open(&port.x);
 	send_ready();

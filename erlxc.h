@@ -66,11 +66,11 @@ enum lifetime {
  */
 struct ward {
 	pid_t monitor; /* guardian: its child, running the row */
-	pid_t seen;    /* watcher: the container's init on the host */
-	pid_t init;    /* watcher: the same, once it runs its program */
-	int status;    /* monitor: init's wait status when `ended` */
-	bool ended;    /* monitor: the container ran and came to an end */
-	bool husk;     /* creator: what is half done is ours to remove */
+	pid_t init; /* watcher, or monitor when init's life was short: its pid
+			  on the host, once it runs its program; 0 before */
+	int status; /* monitor: init's wait status when `ended` */
+	bool ended; /* monitor: the container ran and came to an end */
+	bool husk;  /* creator: what is half done is ours to remove */
 	char cgroups
 	    [3072]; /* watcher: the monitor's /proc/PID/cgroup, then init's */
 };
@@ -107,7 +107,8 @@ enum {
  */
 enum {
 	WORKER_TIMEOUT = 75, /* the monitor does not answer: raise timeout */
-	WORKER_FALSE = 76    /* what was waited for did not come: false */
+	WORKER_FALSE = 76,   /* what was waited for did not come: false */
+	WORKER_LIMIT = 77    /* no process, no descriptor: raise system_limit */
 };
 
 enum verdict {
@@ -197,11 +198,14 @@ bool op_discard(struct erlxc *x);
  */
 void ns_cgroup_purge(const char *cgroups);
 
+/*
+ * Removes the empty cgroups that liblxc makes for a container of that name: for
+ * one whose monitor was killed before it was in them.
+ */
+void ns_cgroup_sweep(const char *name);
+
 /* The parent of a process, or -1: there is no such process. */
 pid_t ns_parent(pid_t pid);
-
-/* The child of an LXC monitor that is a pid namespace's first process, or 0. */
-pid_t ns_init_child(pid_t monitor);
 
 /* True when this init executes its program, or is liblxc's own (UseInit 1). */
 bool ns_init_executed(pid_t pid);

@@ -364,10 +364,10 @@ reply_error(struct call *call, int number, const char *why)
 
 /* --- The log, liblxc's only account of its reasons ------------------------ */
 
-void
-op_forked(struct erlxc *x)
+static void
+log_open(const char *level)
 {
-	struct lxc_log log = {.level = x->level, .quiet = true};
+	struct lxc_log log = {.level = level, .quiet = true};
 	AUTO_STRING file = NULL;
 
 	/* An open log is never opened again, and two processes that write to
@@ -380,6 +380,12 @@ op_forked(struct erlxc *x)
 		return;
 	log.file = file = format(FD_FILE, self.log);
 	lxc_log_init(&log);
+}
+
+void
+op_forked(struct erlxc *x)
+{
+	log_open(x->level);
 }
 
 /* Lines of rows that succeeded are no reasons for the next failure. */
@@ -1667,29 +1673,58 @@ reply_started(struct call *call, bool ok, pid_t init)
 	}
 }
 
+/* The pid that liblxc has logged for init, or 0. */
+static pid_t
+init_logged(void)
+{
+	AUTO_STRING file = format(FD_FILE, self.log);
+	AUTO_FILE f = file ? fopen(file, "re") : NULL;
+	AUTO_STRING line = NULL;
+	const char *p;
+	size_t size = 0;
+	int pid = 0;
+
+	while (f != NULL && getline(&line, &size, f) > 0)
+		if ((p = strstr(line, "Started \"")) != NULL &&
+		    (p = strstr(p, "\" with pid \"")) != NULL)
+			sscanf(p, "\" with pid \"%d", &pid);
+	return pid;
+}
+
 /*
  * Attached, this process becomes the container's monitor, for as long as that
  * lives. It has no other children: a start that fails reaps all there are.
  * `error_num` is 1 until init has run and its end is known; then a wait status,
- * but for a signal written the other way round.
+ * but for a signal written the other way round. Of an init whose life was too
+ * short for the watch, only the log knows the pid.
  */
 static void
-start(struct call *call, bool useinit, char **argv)
+start_attached(struct call *call, bool useinit, char **argv)
 {
 	struct ward *ward = call->x->ward;
+	struct lxc_container *c = call->x->c;
+	bool ran;
+
+	if (!strstr("trace debug info notice", call->x->level))
+		log_open("notice");
+	c->want_daemonize(c, false);
+	ran = c->start(c, useinit, argv) || c->error_num != 1;
+	ward->status =
+	    (c->error_num & 0x7f) == 0x7f ? c->error_num >> 8 : c->error_num;
+	ward->ended = ran;
+	reply_started(call, ran, ran ? init_logged() : 0);
+}
+
+static void
+start_detached(struct call *call, bool useinit, char **argv)
+{
 	struct lxc_container *c = call->x->c;
 	pid_t init = 0;
 	bool ok;
 
-	c->want_daemonize(c, ward == NULL);
+	c->want_daemonize(c, true);
 	ok = c->start(c, useinit, argv);
-	if (ward != NULL) {
-		ok = ok || c->error_num != 1;
-		ward->status = (c->error_num & 0x7f) == 0x7f ? c->error_num >> 8
-							     : c->error_num;
-		ward->ended = ok;
-		init = ward->seen;
-	} else if (ok) {
+	if (ok) {
 		deadline(QUERY_TIMEOUT_MS, WORKER_TIMEOUT);
 		init = c->init_pid(c);
 		deadline(-1, 0);
@@ -1716,64 +1751,41 @@ op_start(struct call *call)
 		reply_error(call, number, number == EINVAL ? NULL : why);
 	} else {
 		log_clear(); /* of what a monitor did that was going away */
-		start(call, useinit, argv.v);
+		if (call->x->ward != NULL)
+			start_attached(call, useinit, argv.v);
+		else
+			start_detached(call, useinit, argv.v);
 	}
 }
 
 /* --- A guardian's children ------------------------------------------------ */
 
 /*
- * The container's init, or 0 for now. The monitor answers only when init runs,
- * and not at all when that was short, so its children are looked at; a
- * container without a pid namespace of its own shows itself by the monitor.
+ * The question for init's pid is refused while the monitor does not listen yet,
+ * and then answered when init runs: no polling for the longer part. Another
+ * port's container of that name has another monitor.
  */
-static pid_t
-init_find(struct erlxc *x, int turn)
-{
-	const pid_t monitor = x->ward->monitor;
-	pid_t pid = ns_init_child(monitor);
-
-	if (pid > 0 || turn % 400 != 399 || x->c == NULL)
-		return pid;
-	pid = x->c->init_pid(x->c);
-	/* Another port's container of that name has another monitor. */
-	return pid > 1 && ns_parent(pid) == monitor ? pid : 0;
-}
-
-/*
- * The cgroups of the monitor, which moves to its own one after the other, and
- * of init when it is known.
- */
-static void
-ward_cgroups(struct ward *ward, pid_t init)
-{
-	char text[sizeof(ward->cgroups)];
-	size_t len;
-
-	ns_cgroup_read(ward->monitor, text, sizeof(text));
-	len = strlen(text);
-	if (init > 0)
-		ns_cgroup_read(init, text + len, sizeof(text) - len);
-	if (len > 0 && strcmp(text, ward->cgroups) != 0)
-		memcpy(ward->cgroups, text, strlen(text) + 1);
-}
-
 bool
 op_watch(struct erlxc *x)
 {
 	struct ward *ward = x->ward;
-	pid_t init = 0;
+	const size_t size = sizeof(ward->cgroups);
+	pid_t init;
+	size_t len;
 
-	for (int turn = 0;; turn++) {
-		if (init == 0)
-			init = ward->seen = init_find(x, turn);
-		ward_cgroups(ward, init);
-		if (init > 0 && ns_parent(init) < 0)
+	if (x->c == NULL)
+		return false;
+	while ((init = x->c->init_pid(x->c)) <= 1 ||
+	       ns_parent(init) != ward->monitor)
+		nap(500000);
+	while (!ns_init_executed(init)) {
+		if (ns_parent(init) != ward->monitor)
 			return false;
-		if (init > 0 && ns_init_executed(init))
-			break;
-		nap(turn < 400 ? 500000 : 5000000);
+		nap(100000);
 	}
+	ns_cgroup_read(ward->monitor, ward->cgroups, size);
+	len = strlen(ward->cgroups);
+	ns_cgroup_read(init, ward->cgroups + len, size - len);
 	ward->init = init;
 	return true;
 }

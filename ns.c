@@ -27,6 +27,7 @@
 
 #define CGROUP_DEPTH 32 /* levels below a container's own cgroup */
 #define PURGE_MAX 64 /* cgroups: a monitor's and an init's, in 32 hierarchies */
+#define SWEEP_MAX 20 /* names liblxc may have given, two kinds */
 #define PURGE_TURNS 100 /* of 10 ms: what a kill may take to show */
 #define DIR_FLAGS (O_RDONLY | O_DIRECTORY | O_NOFOLLOW | O_CLOEXEC)
 
@@ -335,6 +336,39 @@ ns_cgroup_purge(const char *cgroups)
 		fd_free(&cg[i].parent);
 }
 
+/*
+ * liblxc makes its directories before the monitor is in one, so that one killed
+ * early has left some that nothing tells of. Empty ones only are removed, beside
+ * init's, where liblxc makes them.
+ */
+void
+ns_cgroup_sweep(const char *name)
+{
+	static const char *const kinds[] = {"lxc.monitor", "lxc.payload"};
+	char text[16384], root[PATH_MAX], point[PATH_MAX], dir[NAME_MAX + 32];
+	char *save = NULL, *path, *tail;
+
+	ns_cgroup_read(1, text, sizeof(text));
+	for (char *line = strtok_r(text, "\n", &save); line != NULL;
+	     line = strtok_r(NULL, "\n", &save)) {
+		AUTO_FD fd = -1;
+
+		line = strchr(line, ':') + 1;
+		path = strchr(line, ':');
+		*path++ = '\0';
+		if ((tail = strstr(path, "/init.scope")) != NULL)
+			*tail = '\0';
+		if (!hierarchy_find(line, root, point) ||
+		    (fd = dir_open(point, path)) < 0)
+			continue;
+		for (int i = 0; i < SWEEP_MAX; i++) {
+			snprintf(dir, sizeof(dir), i < 2 ? "%s.%s" : "%s.%s-%d",
+			    kinds[i % 2], name, i / 2);
+			unlinkat(fd, dir, AT_REMOVEDIR);
+		}
+	}
+}
+
 /* --- Processes ------------------------------------------------------------ */
 
 #define PF_FORKNOEXEC 0x40 /* proc(5), stat: has not executed a program */
@@ -377,18 +411,6 @@ proc_status(pid_t pid, const char *tag, char *text, size_t size)
 	return p ? p + strlen(tag) : "";
 }
 
-/* True for the first process of a pid namespace below ours. */
-static bool
-is_namespace_init(pid_t pid)
-{
-	char text[4096];
-	int last = 0;
-
-	return sscanf(proc_status(pid, "\nNSpid:", text, sizeof(text)),
-		   "%*d %d", &last) == 1 &&
-	       last == 1;
-}
-
 /*
  * True for liblxc's own init (UseInit 1): a copy of the monitor, which executes
  * nothing itself and catches all signals before it starts the program.
@@ -411,20 +433,6 @@ ns_parent(pid_t pid)
 	unsigned flags;
 
 	return proc_stat(pid, &parent, &flags) ? parent : -1;
-}
-
-pid_t
-ns_init_child(pid_t monitor)
-{
-	char file[48], text[4096], *p = text;
-	pid_t pid;
-
-	snprintf(file, sizeof(file), "task/%d/children", (int)monitor);
-	proc_read(monitor, file, text, sizeof(text));
-	while ((pid = (pid_t)strtol(p, &p, 10)) > 0)
-		if (is_namespace_init(pid))
-			return pid;
-	return 0;
 }
 
 bool
