@@ -112,7 +112,8 @@ static struct {
 	int errfd; /* the standard error that we were started with */
 	int logfd; /* -o, or -1 */
 	int logw;  /* the log pipe's writing end, for workers: it blocks */
-	bool want_log, verbose;
+	size_t want_log; /* lines of this level and above go to Erlang */
+	bool verbose;
 	uint8_t *inbuf; /* bytes of frames not yet complete */
 	size_t inlen, incap;
 	struct etf_writer
@@ -442,9 +443,11 @@ send_ready(void)
 static const char *const levels[] = {"trace", "debug", "info", "notice", "warn",
     "error", "crit", "alert", "fatal"};
 #define LEVELS (sizeof(levels) / sizeof(*levels))
+enum { LOG_NOTICE = 3, LOG_ERROR = 5 };
 
-/* The level of one of liblxc's lines (its fourth word), else "notice". */
-static const char *
+/* The place in `levels` of a line: liblxc's have it as fourth word, or are
+ * errors that it prints; others' lines are notices. */
+static size_t
 log_level(const char *line)
 {
 	char word[16];
@@ -452,8 +455,8 @@ log_level(const char *line)
 	if (sscanf(line, "lxc %*s %*s %15s", word) == 1)
 		for (size_t i = 0; i < LEVELS; i++)
 			if (strcasecmp(word, levels[i]) == 0)
-				return levels[i];
-	return "notice";
+				return i;
+	return strncmp(line, "lxc: ", 5) == 0 ? LOG_ERROR : LOG_NOTICE;
 }
 
 /*
@@ -463,7 +466,7 @@ log_level(const char *line)
 static void
 log_line(char *line, size_t len)
 {
-	size_t at;
+	size_t at, level;
 
 	for (size_t i = 0; i < len; i++)
 		if ((unsigned char)line[i] < ' ' || line[i] == 127)
@@ -474,13 +477,14 @@ log_line(char *line, size_t len)
 	if (port.verbose &&
 	    poll(&(struct pollfd){port.errfd, POLLOUT, 0}, 1, 0) > 0)
 		dprintf(port.errfd, "%.*s\n", (int)len, line);
-	if (!port.want_log || port.throttled)
-		return;
 	line[len] = '\0';
+	level = log_level(line);
+	if (level < port.want_log || port.throttled)
+		return;
 	at = frame_begin();
 	etf_put_tuple(&port.outq, 3);
 	etf_put_atom(&port.outq, "log");
-	etf_put_atom(&port.outq, log_level(line));
+	etf_put_atom(&port.outq, levels[level]);
 	etf_put_binary(&port.outq, line, len);
 	frame_end(at);
 }
@@ -1884,8 +1888,8 @@ option(int c, char *arg)
 		port.logfd = log_open(arg);
 		break;
 	case 'l':
-		x->level = levels[word_parse("-l", arg, levels, LEVELS)];
-		port.want_log = true;
+		port.want_log = word_parse("-l", arg, levels, LEVELS);
+		x->level = levels[port.want_log];
 		break;
 	case 's':
 		x->grace_ms = grace_parse(arg);
@@ -1918,6 +1922,7 @@ options(int argc, char *argv[])
 	x->type = TRANSIENT;
 	x->grace_ms = 5000;
 	x->level = "error";
+	port.want_log = LEVELS;
 	port.logfd = -1;
 	while ((c = getopt_long(
 		    argc, argv, "+n:P:t:e:o:l:s:vh", longs, NULL)) != -1)

@@ -364,10 +364,12 @@ reply_error(struct call *call, int number, const char *why)
 
 /* --- The log, liblxc's only account of its reasons ------------------------ */
 
-static void
-log_open(const char *level)
+/* From notice on, since init's pid is one (init_logged), and liblxc's level is
+ * set once and for all. */
+void
+op_forked(struct erlxc *x)
 {
-	struct lxc_log log = {.level = level, .quiet = true};
+	struct lxc_log log = {.quiet = true};
 	AUTO_STRING file = NULL;
 
 	/* An open log is never opened again, and two processes that write to
@@ -379,13 +381,9 @@ log_open(const char *level)
 	if (self.log < 0)
 		return;
 	log.file = file = format(FD_FILE, self.log);
+	log.level =
+	    strstr("trace debug info notice", x->level) ? x->level : "notice";
 	lxc_log_init(&log);
-}
-
-void
-op_forked(struct erlxc *x)
-{
-	log_open(x->level);
 }
 
 /* Lines of rows that succeeded are no reasons for the next failure. */
@@ -1705,8 +1703,6 @@ start_attached(struct call *call, bool useinit, char **argv)
 	struct lxc_container *c = call->x->c;
 	bool ran;
 
-	if (!strstr("trace debug info notice", call->x->level))
-		log_open("notice");
 	c->want_daemonize(c, false);
 	ran = c->start(c, useinit, argv) || c->error_num != 1;
 	ward->status =
