@@ -23,7 +23,7 @@ PKG_CONFIG ?= pkg-config
 LXC ?= $(shell $(PKG_CONFIG) --exists lxc 2>/dev/null && echo 1 || echo 0)
 ifneq ($(strip $(LXC)),0)
 LXC_CPPFLAGS := -DHAVE_LXC $(shell $(PKG_CONFIG) --cflags lxc)
-LXC_LIBS := $(shell $(PKG_CONFIG) --libs lxc)
+LXC_LIBS := -ldl
 endif
 EI = $(shell erl -noshell -eval \
 	'io:put_chars(code:lib_dir(erl_interface)), halt().')

@@ -138,14 +138,6 @@ static void query_pump(void);
 static void exclusive_pump(void);
 static void guard_update(void);
 
-/* What runs containers in this build. */
-static const char *const engines[] = {
-#ifdef HAVE_LXC
-    "lxc",
-#endif
-    NULL};
-#define ENGINES ((uint32_t)(sizeof(engines) / sizeof(*engines) - 1))
-
 /* --- Small things -------------------------------------------------------- */
 
 static void __attribute__((format(printf, 2, 3), noreturn))
@@ -427,9 +419,10 @@ send_ready(void)
 	etf_put_atom(w, "protocol");
 	etf_put_int(w, ERLXC_PROTOCOL);
 	etf_put_atom(w, "engines");
-	etf_put_list(w, ENGINES);
-	for (const char *const *e = engines; *e != NULL; e++)
-		etf_put_atom(w, *e);
+	if (*op_lxc_version() != '\0') {
+		etf_put_list(w, 1);
+		etf_put_atom(w, "lxc");
+	}
 	etf_put_nil(w);
 	etf_put_atom(w, "liblxc");
 	etf_put_string(w, op_lxc_version());
@@ -1867,6 +1860,7 @@ log_open(const char *path)
 static void
 option(int c, char *arg)
 {
+	static const char *const engines[] = {"lxc"};
 	static const char *const lifetimes[] = {
 	    "temporary", "transient", "permanent"};
 	struct erlxc *x = &port.x;
@@ -1882,7 +1876,7 @@ option(int c, char *arg)
 		x->type = (enum lifetime)word_parse("-t", arg, lifetimes, 3);
 		break;
 	case 'e':
-		word_parse("-e", arg, engines, ENGINES);
+		word_parse("-e", arg, engines, 1);
 		break;
 	case 'o':
 		port.logfd = log_open(arg);
@@ -2129,9 +2123,9 @@ main(int argc, char *argv[])
 	    !source_add(&port.out, out, 0, output_ready) ||
 	    !source_add(&port.in, in, EPOLLIN, input_ready))
 		die(1, "epoll_ctl: %m");
+	send_ready(); /* what follows takes its time while Erlang reads it */
 	op_forked(&port.x);
 	op_open(&port.x);
-	send_ready();
 	guard_update();
 	loop();
 	return 0;

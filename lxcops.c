@@ -12,6 +12,7 @@
 
 #include <ctype.h>
 #include <dirent.h>
+#include <dlfcn.h>
 #include <errno.h>
 #include <fcntl.h>
 #include <fnmatch.h>
@@ -30,12 +31,58 @@
 #define RESULT_MAX ((16u << 20) - (64u << 10)) /* a frame, less its why */
 #define WHY_MAX (64u << 10)
 
+#define DEFAULT_PATH "/var/lib/lxc" /* when there is no liblxc to ask */
+
+/* --- liblxc ---------------------------------------------------------------- */
+
 #ifdef HAVE_LXC
-#define LXC_VERSION lxc_get_version()
-#define LXC_PATH lxc_get_global_config_item("lxc.lxcpath")
+
+#define SYMBOLS(X)                    \
+	X(list_active_containers)     \
+	X(list_all_containers)        \
+	X(list_defined_containers)    \
+	X(lxc_container_new)          \
+	X(lxc_container_put)          \
+	X(lxc_get_global_config_item) \
+	X(lxc_get_version)            \
+	X(lxc_get_wait_states)        \
+	X(lxc_log_close)              \
+	X(lxc_log_init)
+
+static struct {
+	void *handle;
+#define POINTER(name) __typeof__(name) *name;
+	SYMBOLS(POINTER)
+#undef POINTER
+} lxc;
+
+/*
+ * liblxc is not linked but loaded, once the program has executed itself again:
+ * loading it and the libraries that it needs is most of what starting costs. On
+ * a host without it a port starts all the same, and says notsup.
+ */
+static bool
+lxc_load(void)
+{
+	void *h = lxc.handle ? NULL : dlopen("liblxc.so.1", RTLD_NOW);
+	bool ok = h != NULL;
+
+#define LOAD(name) ok = ok && (*(void **)&lxc.name = dlsym(h, #name)) != NULL;
+	SYMBOLS(LOAD)
+#undef LOAD
+	if (ok)
+		lxc.handle = h;
+	return lxc.handle != NULL;
+}
+
 #else
-#define LXC_VERSION ""
-#define LXC_PATH "/var/lib/lxc"
+
+static bool
+lxc_load(void)
+{
+	return false;
+}
+
 #endif
 
 /* --- Arguments and replies ------------------------------------------------ */
@@ -93,20 +140,31 @@ op_set_type(struct call *call)
 const char *
 op_lxc_version(void)
 {
-	return LXC_VERSION;
+#ifdef HAVE_LXC
+	if (lxc_load())
+		return lxc.lxc_get_version();
+#endif
+	return "";
 }
 
 static void
 op_version(struct call *call)
 {
-	etf_put_string(&call->result, LXC_VERSION);
+	etf_put_string(&call->result, op_lxc_version());
 }
 
 bool
 op_default_path(struct erlxc *x)
 {
-	if (x->path == NULL)
-		x->path = strdup(LXC_PATH);
+	const char *path = DEFAULT_PATH;
+
+	if (x->path != NULL)
+		return true;
+#ifdef HAVE_LXC
+	if (lxc_load())
+		path = lxc.lxc_get_global_config_item("lxc.lxcpath");
+#endif
+	x->path = strdup(path ? path : DEFAULT_PATH);
 	return x->path != NULL;
 }
 
@@ -374,7 +432,9 @@ op_forked(struct erlxc *x)
 
 	/* An open log is never opened again, and two processes that write to
 	 * one would find each other's reasons. */
-	lxc_log_close();
+	if (!lxc_load())
+		return;
+	lxc.lxc_log_close();
 	if (self.log > 0)
 		close(self.log);
 	self.log = memfd_create("liblxc.log", MFD_CLOEXEC);
@@ -383,7 +443,7 @@ op_forked(struct erlxc *x)
 	log.file = file = format(FD_FILE, self.log);
 	log.level =
 	    strstr("trace debug info notice", x->level) ? x->level : "notice";
-	lxc_log_init(&log);
+	lxc.lxc_log_init(&log);
 }
 
 /* Lines of rows that succeeded are no reasons for the next failure. */
@@ -753,10 +813,10 @@ handle_bare(const struct erlxc *x)
 {
 	AUTO_STRING path = format("/.erlxc-none/..%s", x->path);
 	struct lxc_container *c =
-	    path ? lxc_container_new(x->name, path) : NULL;
+	    path ? lxc.lxc_container_new(x->name, path) : NULL;
 
 	if (c != NULL && !c->set_config_path(c, x->path)) {
-		lxc_container_put(c);
+		lxc.lxc_container_put(c);
 		return NULL;
 	}
 	return c;
@@ -774,6 +834,8 @@ op_open(struct erlxc *x)
 	AUTO_STRING file = NULL;
 	bool read, absent;
 
+	if (!lxc_load())
+		return false;
 	op_close(x);
 	if (!translation_begin(&t, -1) || !op_valid_name(x->name) ||
 	    !op_default_path(x) || x->path[0] != '/' ||
@@ -783,7 +845,7 @@ op_open(struct erlxc *x)
 	absent = !read && (errno == ENOENT || errno == ENOTDIR);
 	if (absent || (read && !t.used)) {
 		deadline(LOCK_WAIT_MS, 0);
-		x->c = lxc_container_new(x->name, x->path);
+		x->c = lxc.lxc_container_new(x->name, x->path);
 		deadline(-1, 0);
 	}
 	if (x->c == NULL && (x->c = handle_bare(x)) != NULL && !absent &&
@@ -798,7 +860,7 @@ void
 op_close(struct erlxc *x)
 {
 	if (x->c != NULL)
-		lxc_container_put(x->c);
+		lxc.lxc_container_put(x->c);
 	x->c = NULL;
 	self.unread = false;
 }
@@ -1090,7 +1152,7 @@ static bool
 list_defined(const char *path, struct strings *l)
 {
 	char **v = NULL;
-	const int n = list_defined_containers(path, &v, NULL);
+	const int n = lxc.list_defined_containers(path, &v, NULL);
 	bool ok = n >= 0;
 
 	for (int i = 0; i < n; i++)
@@ -1308,11 +1370,11 @@ static bool
 states_valid(const char *states)
 {
 	const char *known[32];
-	const int n = lxc_get_wait_states(NULL);
+	const int n = lxc.lxc_get_wait_states(NULL);
 	size_t len;
 	int i;
 
-	if (n < 0 || n > 32 || lxc_get_wait_states(known) < 0)
+	if (n < 0 || n > 32 || lxc.lxc_get_wait_states(known) < 0)
 		return false;
 	do {
 		len = strcspn(states, "|");
@@ -1949,6 +2011,10 @@ op_run(struct call *call, struct erlxc *x, const struct op *op,
 	 * logs, it logs in failing, and that is taken at its end. */
 	if (op->flags & (OP_QUERY | OP_JOB | OP_CONFIG))
 		log_clear();
+	if ((!(op->flags & OP_BARE) || op->flags & OP_JOB) && !lxc_load()) {
+		raise_class(call, "notsup");
+		return;
+	}
 	if (!(op->flags & OP_BARE) && x->c == NULL && !op_open(x)) {
 		raise_class(call, "system_limit");
 		return;
