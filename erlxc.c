@@ -1789,7 +1789,7 @@ loop_timeout(void)
 	int64_t left;
 
 	if (!port.halting)
-		return query_deadlines();
+		return port.queries ? query_deadlines() : -1;
 	left = port.halt_deadline - now_ms();
 	return left > 0 ? (int)left : 0;
 }

@@ -483,12 +483,13 @@ log_end(struct call *call)
 	    call->x->level != NULL && strcasecmp(call->x->level, "error") != 0;
 	const bool want = call->verdict == OP_FAILED && call->why.len == 0;
 	AUTO_STRING line = NULL;
+	AUTO_STRING file = NULL;
 	AUTO_FILE f = NULL;
-	AUTO_STRING file = format(FD_FILE, self.log);
 	const char *text;
 	size_t size = 0;
 
-	if (file == NULL || self.log <= 0 || (call->verdict == OP_OK && !more))
+	if (self.log <= 0 || (call->verdict == OP_OK && !more) ||
+	    (file = format(FD_FILE, self.log)) == NULL)
 		return;
 	f = fopen(file, "re");
 	while (f != NULL && getline(&line, &size, f) > 0) {
@@ -1989,7 +1990,7 @@ op_find(const char *name, uint32_t arity, bool *known)
 {
 	*known = false;
 	for (size_t i = 0; i < OPS_LEN; i++) {
-		if (strcmp(ops[i].name, name) != 0)
+		if (*ops[i].name != *name || strcmp(ops[i].name, name) != 0)
 			continue;
 		*known = true;
 		if (ops[i].arity == arity)

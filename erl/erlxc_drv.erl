@@ -107,7 +107,7 @@
 %% is no port program of this version.
 -spec start([option()]) -> {ok, container()} | {error, term()}.
 start(Options) ->
-    start(Options, fun(Opts) -> gen_server:start(?MODULE, Opts#{owner => self()}, []) end).
+    start(Options, fun(Opts) -> gen_server:start(?MODULE, Opts#{owner => self()}, [{spawn_opt, [{min_heap_size, 4096}]}]) end).
 
 %% @doc The same, linked to the calling process: for a supervisor.
 -spec start_link([option()]) -> {ok, container()} | {error, term()}.
@@ -191,6 +191,8 @@ unsubscribe(C) ->
 
 %% What the port would refuse as a frame must not reach it, as it ends then, for
 %% every caller.
+fits([]) ->
+    true;
 fits(Args) when length(Args) >= 0 ->
     erlang:external_size(Args) =< ?FRAME_BYTES - ?NAME_BYTES andalso
         terms(Args, ?FRAME_TERMS - 4) >= 0;
