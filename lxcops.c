@@ -200,7 +200,9 @@ renamed_to(struct erlxc *x, struct etf_reader *in)
 #define FD_FILE "/proc/self/fd/%d" /* liblxc takes names only */
 #define LOCK_WAIT_MS 1000     /* for another process's lock on a container */
 #define WAIT_STEP_NS 20000000 /* between two looks at a stopped container */
-#define STOP_TURNS 50         /* such looks, until one that stops has */
+#define STOP_TIMEOUT_MS \
+	30000         /* for stop and freeze, which liblxc does not bound */
+#define STOP_TURNS 50 /* such looks, until one that stops has */
 
 /* What this process knows of its container beside the handle. */
 static struct {
@@ -1275,10 +1277,12 @@ op_freeze(struct call *call)
 {
 	struct lxc_container *c = call->x->c;
 	const bool on = strcmp(call->op->name, "freeze") == 0;
-	const char *why = is_stopped(c)         ? "not running"
-			  : c->lxc_conf == NULL ? "no configuration"
-						: NULL;
+	const char *why;
 
+	deadline(STOP_TIMEOUT_MS, WORKER_TIMEOUT);
+	why = is_stopped(c)         ? "not running"
+	      : c->lxc_conf == NULL ? "no configuration"
+				    : NULL;
 	reply_bool(call, !why && (on ? c->freeze(c) : c->unfreeze(c)), why);
 }
 
@@ -1467,6 +1471,7 @@ op_stop(struct call *call)
 	struct lxc_container *c = call->x->c;
 	bool ok;
 
+	deadline(STOP_TIMEOUT_MS, WORKER_TIMEOUT);
 	ok = c->stop(c);
 	for (int i = 0; ok && i < STOP_TURNS && !is_stopped(c); i++)
 		nap(WAIT_STEP_NS);

@@ -219,8 +219,9 @@ rename(C, Name) ->
 
 %% --- Running -------------------------------------------------------------
 
-%% @doc Whether a later start detaches the container from the port: 1, it stays
-%% when the Erlang side is gone; 0, the default, it does not.
+%% @doc Whether the container is detached from the port, be it running or
+%% started later: 1, it stays when the Erlang side is gone; 0, the default, it
+%% does not. One that was started detached stays so.
 %% `c->want_daemonize()'.
 -spec daemonize(container(), 0 | 1) -> boolean().
 daemonize(C, Daemonize) ->
@@ -241,7 +242,8 @@ start(C) ->
 start(C, UseInit, Argv) ->
     call(C, start, [UseInit, Argv]).
 
-%% @doc Kills the container, and returns when it is gone. `c->stop()'.
+%% @doc Kills the container, and returns when it is gone. Raises `timeout' when
+%% it is not after 30 seconds. `c->stop()'.
 -spec stop(container()) -> boolean().
 stop(C) ->
     call(C, stop, []).
