@@ -10,7 +10,8 @@ main([]) ->
     try
         demo(Path)
     after
-        os:cmd("rm -rf --one-file-system " ++ Path)
+        %% liblxc keeps a lock file for each container that ever was.
+        os:cmd(["rm -rf --one-file-system ", Path, " /run/lxc/lock", Path])
     end.
 
 demo(Path) ->
