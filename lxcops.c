@@ -64,7 +64,7 @@ static struct {
 static bool
 lxc_load(void)
 {
-	void *h = lxc.handle ? NULL : dlopen("liblxc.so.1", RTLD_NOW);
+	void *h = lxc.handle ? NULL : dlopen("liblxc.so.1", RTLD_LAZY);
 	bool ok = h != NULL;
 
 #define LOAD(name) ok = ok && (*(void **)&lxc.name = dlsym(h, #name)) != NULL;
