@@ -5,7 +5,7 @@
  * Frames of {packet,4} with one ETF term each come in on standard input and go
  * out on standard output; README.md has the protocol. The loop itself never
  * waits for anything but epoll: whatever may block runs in a worker, which is a
- * fork of this process without exec, so that it has the configuration in memory.
+ * fork of this process without exec, that has the configuration in memory.
  *
  * Errors have three tiers:
  *
@@ -13,8 +13,8 @@
  *     find the next frame. Only there, and before `ready`, may the port give up
  *     by itself.
  *  2. A request is wrong, or what it asked for failed: a reply, and on.
- *  3. Between fork and exec, or in a worker: the process reports to the one that
- *     forked it and calls _exit, never exit, never a return into the loop.
+ *  3. Between fork and exec, or in a worker: the process reports to the one
+ *     that forked it and calls _exit, never exit, never a return to the loop.
  */
 #include <sys/epoll.h>
 #include <sys/mman.h>
@@ -56,7 +56,7 @@
 #define EX_PROTOCOL 2           /* exit status: a malformed frame */
 #define EX_USAGE_ 64            /* exit status: EX_USAGE of sysexits.h */
 
-/* --- What the loop holds ------------------------------------------------- */
+/* --- What the loop holds ----------------------------------------------- */
 
 /* A descriptor that the loop polls, first member of what it belongs to. */
 struct source {
@@ -138,7 +138,7 @@ static void query_pump(void);
 static void exclusive_pump(void);
 static void guard_update(void);
 
-/* --- Small things -------------------------------------------------------- */
+/* --- Small things ------------------------------------------------------ */
 
 static void __attribute__((format(printf, 2, 3), noreturn))
 die(int status, const char *fmt, ...)
@@ -230,7 +230,7 @@ source_close(struct source *src)
 	fd_close(&src->fd);
 }
 
-/* --- Frames to Erlang ---------------------------------------------------- */
+/* --- Frames to Erlang -------------------------------------------------- */
 
 /*
  * While Erlang does not read, neither do we: not its requests, not the workers,
@@ -431,7 +431,7 @@ send_ready(void)
 	frame_end(at);
 }
 
-/* --- Log ------------------------------------------------------------------ */
+/* --- Log --------------------------------------------------------------- */
 
 static const char *const levels[] = {"trace", "debug", "info", "notice", "warn",
     "error", "crit", "alert", "fatal"};
@@ -466,7 +466,7 @@ log_line(char *line, size_t len)
 			line[i] = line[i] == '\t' ? ' ' : '?';
 	if (port.logfd >= 0)
 		dprintf(port.logfd, "%.*s\n", (int)len, line);
-	/* Standard error is somebody else's: a line that would block is lost. */
+	/* Standard error is not ours: a line that would block is lost. */
 	if (port.verbose &&
 	    poll(&(struct pollfd){port.errfd, POLLOUT, 0}, 1, 0) > 0)
 		dprintf(port.errfd, "%.*s\n", (int)len, line);
@@ -504,7 +504,7 @@ log_ready(struct source *src)
 	}
 }
 
-/* --- Requests -------------------------------------------------------------- */
+/* --- Requests ---------------------------------------------------------- */
 
 /* A reader that stands before the first argument of a request's frame. */
 static void
@@ -550,7 +550,7 @@ request_pop(struct request **list)
 	free(req);
 }
 
-/* --- Processes ------------------------------------------------------------- */
+/* --- Processes --------------------------------------------------------- */
 
 /*
  * Every process that the port forks begins here. A session of its own: a signal
@@ -705,20 +705,21 @@ worker_fork(enum role role, const struct op *op, const char *comm, int *fd)
 	return w;
 }
 
-/* --- Guardian --------------------------------------------------------------- */
+/* --- Guardian ---------------------------------------------------------- */
 
 /*
  * The process that owns what must not outlive the Erlang side: an attached
  * container, a create in progress, or only the duty to destroy a temporary
  * container. Child of the port, but in a session of its own and without
- * PDEATHSIG: it lives until its task has come to an end (and a temporary
- * container is somebody else's duty), or until its socket has (the port is
- * gone, SIGKILL included), and then cleans up first. It reports to the port. While the container is up it calls liblxc only through children that
- * it can kill. They have PDEATHSIG, and hold the writing end of a pipe each, whose
- * end-of-file is their end:
+ * PDEATHSIG: it lives until its task has come to an end (with a temporary
+ * container, until it is released), or until its socket has (the port is gone,
+ * SIGKILL included), and then cleans up first. It reports to the port. While the
+ * container is up it calls liblxc only through children that it can kill. They
+ * have PDEATHSIG, and hold the writing end of a pipe each, whose end-of-file is
+ * their end:
  *
- *	TASK	runs the row: for `start` this is liblxc's foreground start, so that
- *		the process is the container's monitor and init's parent
+ *	TASK	runs the row: for `start` that is liblxc's foreground start, and
+ *		the process the container's monitor and init's parent
  *	WATCH	finds out when init runs its program; ends with that
  *	DOWN	takes the container down
  */
@@ -1110,7 +1111,7 @@ static void __attribute__((noreturn)) guardian_recover(int fd)
 	_exit(0);
 }
 
-/* --- Workers, seen from the port --------------------------------------------- */
+/* --- Workers, seen from the port --------------------------------------- */
 
 /* The port has forked a guardian for `op`, or an idle one for NULL. */
 static struct worker *
@@ -1397,7 +1398,7 @@ workers_reap(void)
 			worker_ended(w, status);
 }
 
-/* --- Queries: one kept worker, one question at a time ------------------------ */
+/* --- Queries: one kept worker, one question at a time ------------------ */
 
 static void __attribute__((noreturn)) query_main(int fd)
 {
@@ -1480,7 +1481,7 @@ query_deadlines(void)
 	return *link ? (int)((*link)->deadline - now) : -1;
 }
 
-/* --- Jobs --------------------------------------------------------------------- */
+/* --- Jobs -------------------------------------------------------------- */
 
 static bool
 job_guarded(const struct op *op)
@@ -1569,7 +1570,7 @@ cancel(uint32_t id)
 	}
 }
 
-/* --- Frames from Erlang --------------------------------------------------------- */
+/* --- Frames from Erlang ------------------------------------------------ */
 
 static void
 run_inline(const struct op *op, uint32_t id, const void *frame, size_t len)
@@ -1746,7 +1747,7 @@ input_ready(struct source *src)
 	input_frames();
 }
 
-/* --- The loop -------------------------------------------------------------------- */
+/* --- The loop ---------------------------------------------------------- */
 
 static void
 signals_ready(struct source *src)
@@ -1814,7 +1815,7 @@ loop(void)
 	}
 }
 
-/* --- Start-up ----------------------------------------------------------------------- */
+/* --- Start-up ---------------------------------------------------------- */
 
 static const char usage[] =
     "usage: erlxc -n NAME [-P LXCPATH] [-t temporary|transient|permanent]\n"
@@ -1936,7 +1937,7 @@ options(int argc, char *argv[])
 		die(1, "no memory, or no default lxcpath");
 }
 
-/* Where few descriptors are allowed, starting a container would fail half-way. */
+/* With few descriptors allowed, starting a container would fail half-way. */
 static void
 raise_descriptors(void)
 {
@@ -2019,8 +2020,8 @@ environment_is(char *const want[])
 }
 
 /*
- * A process of ours inside a container can be reached through /proc/PID/exe, and
- * a container that opens it for writing owns the host's program. So the program
+ * A process of ours inside a container can be reached through /proc/PID/exe; a
+ * container that opens it for writing owns the host's program. So the program
  * executes itself once more, from a file that cannot be written, and with the
  * clean environment, which the loader and liblxc's constructors read before
  * main. That it has happened is not believed but seen.

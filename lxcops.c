@@ -33,7 +33,7 @@
 
 #define DEFAULT_PATH "/var/lib/lxc" /* when there is no liblxc to ask */
 
-/* --- liblxc ---------------------------------------------------------------- */
+/* --- liblxc ------------------------------------------------------------ */
 
 #ifdef HAVE_LXC
 
@@ -85,7 +85,7 @@ lxc_load(void)
 
 #endif
 
-/* --- Arguments and replies ------------------------------------------------ */
+/* --- Arguments and replies --------------------------------------------- */
 
 static void
 raise_class(struct call *call, const char *class)
@@ -422,7 +422,7 @@ reply_error(struct call *call, int number, const char *why)
 	fail(call, why);
 }
 
-/* --- The log, liblxc's only account of its reasons ------------------------ */
+/* --- The log, liblxc's only account of its reasons --------------------- */
 
 /* From notice on, since init's pid is one (init_logged), and liblxc's level is
  * set once and for all. */
@@ -507,7 +507,7 @@ log_end(struct call *call)
 	log_clear();
 }
 
-/* --- Deadlines ------------------------------------------------------------ */
+/* --- Deadlines --------------------------------------------------------- */
 
 static int expired; /* the status to exit with, or 0 */
 
@@ -542,7 +542,7 @@ deadline(int64_t ms, int status)
 	setitimer(ITIMER_REAL, &t, NULL);
 }
 
-/* --- Configuration from before LXC 2.1 ------------------------------------ */
+/* --- Configuration from before LXC 2.1 --------------------------------- */
 
 enum key {
 	KEY_RENAMED, /* another one today */
@@ -777,7 +777,7 @@ translation_load(
 	return fflush(t->out) == 0 && file && c->load_config(c, file);
 }
 
-/* --- The handle ----------------------------------------------------------- */
+/* --- The handle -------------------------------------------------------- */
 
 /* lxcpath/name, with `tail` behind it; malloc'd. */
 static char *
@@ -894,7 +894,7 @@ is_stopped(struct lxc_container *c)
 	return s != NULL && strcmp(s, "STOPPED") == 0;
 }
 
-/* --- Rows: the configuration ---------------------------------------------- */
+/* --- Rows: the configuration ------------------------------------------- */
 
 typedef int getter(struct lxc_container *, const char *, char *, int);
 
@@ -1149,7 +1149,7 @@ op_daemonize(struct call *call)
 	reply_bool(call, true, NULL);
 }
 
-/* --- Rows: lists ---------------------------------------------------------- */
+/* --- Rows: lists ------------------------------------------------------- */
 
 static bool
 list_defined(const char *path, struct strings *l)
@@ -1251,7 +1251,7 @@ op_list(struct call *call)
 	reply_strings(call, &l);
 }
 
-/* --- Rows: a running container -------------------------------------------- */
+/* --- Rows: a running container ----------------------------------------- */
 
 /* state, running: liblxc's is_running is true when its question failed. */
 static void
@@ -1356,7 +1356,7 @@ op_set_cgroup_item(struct call *call)
 	reply_bool(call, !why && c->set_cgroup_item(c, key, value), why);
 }
 
-/* --- Rows: that wait ------------------------------------------------------ */
+/* --- Rows: that wait --------------------------------------------------- */
 
 /* True when `name`, `len` bytes of it, is one of "A|B|C". */
 static bool
@@ -1478,7 +1478,7 @@ op_stop(struct call *call)
 	reply_bool(call, ok, NULL);
 }
 
-/* --- Rows: create, destroy, rename ---------------------------------------- */
+/* --- Rows: create, destroy, rename ------------------------------------- */
 
 /*
  * The file `partial` marks a container that is being created, by a process that
@@ -1670,7 +1670,7 @@ op_rename(struct call *call)
 	reply_bool(call, !why && c->rename(c, name), why);
 }
 
-/* --- Row: start ----------------------------------------------------------- */
+/* --- Row: start -------------------------------------------------------- */
 
 /* Why the container cannot start, or NULL; the errno that says so in *number.
  * liblxc would tell the first two by nothing but false. */
@@ -1822,7 +1822,7 @@ op_start(struct call *call)
 	}
 }
 
-/* --- A guardian's children ------------------------------------------------ */
+/* --- A guardian's children --------------------------------------------- */
 
 /*
  * The question for init's pid is refused while the monitor does not listen yet,
@@ -1928,7 +1928,7 @@ NOTHING(bool, op_discard, false)
 
 #endif
 
-/* --- The table ------------------------------------------------------------ */
+/* --- The table --------------------------------------------------------- */
 
 static void op_commands(struct call *call);
 

@@ -38,7 +38,7 @@ dir_free(DIR **d)
 		closedir(*d);
 }
 
-/* --- Finding a cgroup ----------------------------------------------------- */
+/* --- Finding a cgroup -------------------------------------------------- */
 
 void
 ns_cgroup_read(pid_t pid, char *text, size_t size)
@@ -170,7 +170,7 @@ container_part(const char *controllers, const char *path)
 	return 0;
 }
 
-/* --- Emptying a cgroup ---------------------------------------------------- */
+/* --- Emptying a cgroup ------------------------------------------------- */
 
 static void
 write_at(int dir, const char *file, const char *text)
@@ -369,7 +369,7 @@ ns_cgroup_sweep(const char *name)
 	}
 }
 
-/* --- Processes ------------------------------------------------------------ */
+/* --- Processes --------------------------------------------------------- */
 
 #define PF_FORKNOEXEC 0x40 /* proc(5), stat: has not executed a program */
 
@@ -445,7 +445,7 @@ ns_init_executed(pid_t pid)
 	       (!(flags & PF_FORKNOEXEC) || is_lxc_init(pid));
 }
 
-/* --- The program itself -------------------------------------------------- */
+/* --- The program itself ------------------------------------------------ */
 
 #define CLONE 1u  /* OPEN_TREE_CLONE of <linux/mount.h> */
 #define RDONLY 1u /* MOUNT_ATTR_RDONLY */

@@ -52,7 +52,7 @@ ok(bool good, const char *format, ...)
 	return good;
 }
 
-/* --- Allocations that fail ------------------------------------------------ */
+/* --- Allocations that fail --------------------------------------------- */
 
 /* Weak: without --wrap the test fails, and says so, rather than the linker. */
 void *__real_realloc(void *p, size_t size) __attribute__((weak));
@@ -88,7 +88,7 @@ copy(const void *data, size_t len)
 	return p;
 }
 
-/* --- Getters: what they read, as text -------------------------------------- */
+/* --- Getters: what they read, as text ---------------------------------- */
 
 typedef void get_fn(struct etf_reader *r, char *text);
 
@@ -294,7 +294,7 @@ getter_of(get_fn *get)
 	abort();
 }
 
-/* --- Getters: vectors -------------------------------------------------------- */
+/* --- Getters: vectors -------------------------------------------------- */
 
 struct vector {
 	get_fn *get;
@@ -755,7 +755,7 @@ test_string_elements(void)
 	    "string: its end is iodata");
 }
 
-/* --- Check -------------------------------------------------------------------- */
+/* --- Check ------------------------------------------------------------- */
 
 struct frame {
 	const uint8_t *data;
@@ -851,7 +851,7 @@ test_check(void)
 	}
 }
 
-/* --- Equal keys ----------------------------------------------------------------- */
+/* --- Equal keys -------------------------------------------------------- */
 
 /* Encodings of as many different terms as there are lines. */
 #define E(bytes)             \
@@ -964,7 +964,7 @@ test_keys(void)
 	}
 }
 
-/* --- Limits --------------------------------------------------------------------- */
+/* --- Limits ------------------------------------------------------------ */
 
 /* n terms, the last in the depths of the first. */
 static void
@@ -1068,7 +1068,7 @@ test_limits(void)
 	ok(checks_put(put_tails, 30000), "lists as tails: 30,000");
 }
 
-/* --- Iodata ----------------------------------------------------------------------- */
+/* --- Iodata ------------------------------------------------------------ */
 
 static void
 test_deep_iodata(void)
@@ -1135,7 +1135,7 @@ test_iodata_memory(void)
 	etf_free(&w);
 }
 
-/* --- Writer --------------------------------------------------------------------- */
+/* --- Writer ------------------------------------------------------------ */
 
 typedef void put_fn(struct etf_writer *w);
 

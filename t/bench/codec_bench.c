@@ -66,7 +66,7 @@ need(bool ok, const char *what)
 	exit(1);
 }
 
-/* --- A command: {17, set_config_item, [<<"lxc.uts.name">>, <<"bb">>]} -------- */
+/* --- A command: {17, set_config_item, [<<"lxc.uts.name">>, <<"bb">>]} --- */
 
 static void
 our_put(struct etf_writer *w, const struct text *t)
@@ -202,7 +202,7 @@ ei_decode_command(struct side *s)
 	need(ok, "ei decode");
 }
 
-/* --- A list of 10,000 binaries ------------------------------------------ */
+/* --- A list of 10,000 binaries ----------------------------------------- */
 
 static void
 our_encode_list(struct side *s)
@@ -255,7 +255,7 @@ ei_decode_list(struct side *s)
 	need(ok, "ei decode");
 }
 
-/* --- A configuration ----------------------------------------------------- */
+/* --- A configuration --------------------------------------------------- */
 
 #define ENTRIES 40 /* {Key, Value}, and now and then a list, tuple or map */
 
@@ -445,7 +445,7 @@ ei_decode_config(struct side *s)
 	need(ok && (size_t)index == s->len, "ei decode");
 }
 
-/* --- Rounds -------------------------------------------------------------- */
+/* --- Rounds ------------------------------------------------------------ */
 
 static double
 now(void)
