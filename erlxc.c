@@ -713,10 +713,10 @@ worker_fork(enum role role, const struct op *op, const char *comm, int *fd)
  * container. Child of the port, but in a session of its own and without
  * PDEATHSIG: it lives until its task has come to an end (with a temporary
  * container, until it is released), or until its socket has (the port is gone,
- * SIGKILL included), and then cleans up first. It reports to the port. While the
- * container is up it calls liblxc only through children that it can kill. They
- * have PDEATHSIG, and hold the writing end of a pipe each, whose end-of-file is
- * their end:
+ * SIGKILL included), and then cleans up first. It reports to the port. While
+ * the container is up it calls liblxc only through children that it can kill.
+ * They have PDEATHSIG, and hold the writing end of a pipe each, whose
+ * end-of-file is their end:
  *
  *	TASK	runs the row: for `start` that is liblxc's foreground start, and
  *		the process the container's monitor and init's parent

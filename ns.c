@@ -338,8 +338,8 @@ ns_cgroup_purge(const char *cgroups)
 
 /*
  * liblxc makes its directories before the monitor is in one, so that one killed
- * early has left some that nothing tells of. Empty ones only are removed, beside
- * init's, where liblxc makes them.
+ * early has left some that nothing tells of. Empty ones only are removed,
+ * beside init's, where liblxc makes them.
  */
 void
 ns_cgroup_sweep(const char *name)
