@@ -30,12 +30,12 @@ cases() ->
         legacy_container, create_and_destroy, create_config_only, create_failures,
         template_output, template_that_fails, template_killed, destroy_failures,
         start_and_stop, start_argv, start_useinit, start_errors, start_bad_init,
-        start_race, running_and_state, wait_zero, wait_second, wait_alternatives,
+        start_race, short_lives, running_and_state, wait_zero, wait_second, wait_alternatives,
         wait_forever, wait_for_start, wait_holds_up_nobody, wait_arguments, shutdown_zero,
         shutdown_clean, shutdown_ignored, shutdown_stopped, reboot, freeze, freeze_stopped,
         stop_frozen, rename, rename_failures, cgroup_items, cgroup_failures, interfaces,
         ips, lists, lists_of_a_path, stuck_monitor, last_error_per_process,
-        many_callers, seed_example].
+        many_callers, log_lines, seed_example].
 
 init_per_suite(Config) ->
     erlxc_test:setup(Config).
@@ -660,6 +660,25 @@ start_race(Config) ->
     ?assertEqual(Pid, liblxc:init_pid(D)),
     ?assert(liblxc:stop(C)).
 
+%% An init that ends at once has been started nevertheless, and its end is one event.
+short_lives(Config) ->
+    {C, _} = defined(Config),
+    ok = erlxc_drv:subscribe(C),
+    Lives = [{["/bin/true"], 0}, {["/bin/sh", "-c", "exit 7"], 7}],
+    [begin
+        ?assertMatch({N, {ok, Pid}} when Pid > 1, {N, liblxc:start(C, 0, Argv)}),
+        ?assertEqual({N, {exit_status, Status}}, {N, exited(C, 5000)})
+    end || N <- lists:seq(1, soak(10)), {Argv, Status} <- Lives],
+    ?assertEqual(<<"STOPPED">>, liblxc:state(C)),
+    ok = erlxc_drv:unsubscribe(C),
+    ?assertEqual(none, exited(C, 0)).
+
+%% What the next event of an end says; none within the time.
+exited(C, Ms) ->
+    receive {erlxc, C, {exited, How}} -> How
+    after Ms -> none
+    end.
+
 %% running is true in every state but STOPPED.
 running_and_state(Config) ->
     {C, _} = defined(Config),
@@ -1023,6 +1042,39 @@ mixed(C, Name, File, P, N) ->
             ?assertNot(liblxc:set_config_item(C, Bogus, "1")),
             ?assert(contains(liblxc:last_error(C), Bogus))
     end.
+
+%% Log lines, of liblxc's and of a template's, go to logger with the container's name,
+%% from the driver's level on.
+log_lines(Config) ->
+    #{level := Primary} = logger:get_primary_config(),
+    ok = logger:add_handler(?MODULE, ?MODULE, #{level => all, config => #{to => self()}}),
+    ok = logger:set_primary_config(level, all),
+    try
+        [?assertEqual({Level, Lines}, {Level, logged(Config, Level)}) || {Level, Lines} <-
+            [{debug, [error, notice]}, {notice, [error, notice]}, {error, [error]}, {fatal, []}]]
+    after
+        logger:set_primary_config(level, Primary),
+        logger:remove_handler(?MODULE)
+    end.
+
+%% The levels that a driver's lines have; when it has ended, all were handled.
+logged(Config, Level) ->
+    Template = script(Config, "says", ["echo no such mirror", "exit 3"]),
+    Name = name(Config),
+    C = driver(Config, Name, [{log, Level}]),
+    ?assertNot(liblxc:set_config_item(C, "lxc.bogus.key", "1")),
+    ?assertNot(liblxc:create(C, Template, <<>>, <<>>, 0, [])),
+    ok = erlxc_drv:stop(C),
+    lists:usort(lines_of(Name)).
+
+lines_of(Name) ->
+    receive {logged, Level, #{container := Name}} -> [Level | lines_of(Name)]
+    after 0 -> []
+    end.
+
+%% logger's callback.
+log(#{level := Level, meta := Meta}, #{config := #{to := Pid}}) ->
+    Pid ! {logged, Level, Meta}.
 
 %% The seed's example, call by call, but for its template and lxcpath.
 seed_example(Config) ->

@@ -11,7 +11,7 @@
 -import(erlxc_test, [
     name/1, container/1, container/2, rootfs/2, tmp/2, path/1, driver/2, driver/3,
     drv_opts/1, start/1, start_clean/3, script/3, nap/2, eventually/2, timed/1, among/3,
-    async/1, await/2, port_pid/1,
+    async/1, await/2, port_pid/1, child/2,
     guardian/1, comm/1, ppid/1, children/1, alive/1, signal/2, leftovers/2
 ]).
 
@@ -37,12 +37,14 @@ events() ->
         guardian_sigkill, vm_sigkill, vm_halt].
 
 detached() ->
-    [daemonized, permanent, found_running, type_changed].
+    [daemonized, permanent, found_running, type_changed, type_changed_running,
+        daemonized_running].
 
 cases() ->
     [clean_shutdown, shutdown_time_is_kept, brutal_kill, rebooted, linked_owner,
         unlinked_caller, supervised, start_refused, callers_of_a_dead_port,
-        port_after_guardian, guardian_ends_with_container, veth_gone, driver_restarted].
+        port_after_guardian, guardian_ends_with_container, veth_gone, driver_restarted,
+        renamed, moved, idle_guardian_sigkill, watch_sigkill].
 
 init_per_suite(Config) ->
     erlxc_test:setup(Config).
@@ -247,7 +249,10 @@ wire(Config) ->
 endings() ->
     [{owner_exits, fun(Owner, _, _) -> Owner ! exit end},
         {owner_killed, fun(Owner, _, _) -> exit(Owner, kill) end},
-        {driver_stopped, fun(_, C, _) -> erlxc_drv:stop(C) end},
+        {driver_stopped, fun(_, C, _) ->
+            {Ms, ok} = timed(fun() -> erlxc_drv:stop(C) end),
+            among(0, 3000, Ms)
+        end},
         {port_sigterm, fun(_, _, Name) -> signal(port_pid(Name), "TERM") end},
         {port_sigkill, fun(_, _, Name) -> signal(port_pid(Name), "KILL") end}].
 
@@ -297,6 +302,24 @@ type_changed(Config) ->
         C = driver(Config, Name, [transient]),
         true = liblxc:type(C, permanent),
         {C, start(C)}
+    end).
+
+%% And one whose driver was told so while it ran.
+type_changed_running(Config) ->
+    untouched(Config, fun(Name) ->
+        C = driver(Config, Name, [transient, {shutdown, ?SHUTDOWN}]),
+        Pid = start(C),
+        true = liblxc:type(C, permanent),
+        {C, Pid}
+    end).
+
+%% The same by daemonize.
+daemonized_running(Config) ->
+    untouched(Config, fun(Name) ->
+        C = driver(Config, Name, [transient, {shutdown, ?SHUTDOWN}]),
+        Pid = start(C),
+        true = liblxc:daemonize(C, 1),
+        {C, Pid}
     end).
 
 %% A container that ran when the driver came is not the driver's to stop, whatever
@@ -539,3 +562,102 @@ driver_restarted(Config) ->
         ok = erlxc_drv:stop(C)
     end || _ <- lists:seq(1, erlxc_test:soak(3))],
     nothing_left(Config, Name, ok, 2000).
+
+%% --- Whose container it is ----------------------------------------------------------------
+
+%% Ways for the owner to end, of which a temporary container's end is the same.
+owner_ends() ->
+    [fun(Owner, _) -> exit(Owner, kill) end,
+        fun(_, Name) -> signal(port_pid(Name), "TERM") end,
+        fun(_, Name) -> signal(port_pid(Name), "KILL") end].
+
+%% A renamed temporary container is destroyed under its new name; what has since been
+%% created under the old one is somebody else's.
+renamed(Config) ->
+    [begin
+        Name = container(Config),
+        New = name(Config),
+        {Owner, C} = owner(fun() ->
+            C = driver(Config, Name, [temporary, {shutdown, 0}]),
+            true = liblxc:rename(C, New),
+            C
+        end),
+        ?assertEqual(New, liblxc:name(C)),
+        stranger(Config, Name),
+        End(Owner, Name),
+        eventually(fun() -> not on_disk(Config, New) end, ?LIMIT),
+        nothing_left(Config, New, ok, ?LIMIT),
+        unharmed(Config, Name)
+    end || End <- owner_ends()].
+
+%% The same for one that another lxcpath was set for.
+moved(Config) ->
+    Other = tmp(Config, "moved"),
+    ok = file:make_dir(Other),
+    [begin
+        Name = name(Config),
+        {Owner, _} = owner(fun() ->
+            C = driver(Config, Name, [temporary, {shutdown, 0}]),
+            true = liblxc:set_config_path(C, Other),
+            true = liblxc:create(C, <<>>, <<>>, <<>>, 0, []),
+            C
+        end),
+        ?assert(filelib:is_regular(filename:join([Other, Name, "config"]))),
+        Port = port_pid(Name),
+        stranger(Config, Name),
+        End(Owner, Name),
+        eventually(fun() -> not filelib:is_file(filename:join(Other, Name)) end, ?LIMIT),
+        eventually(fun() -> not alive(Port) end, ?LIMIT),
+        unharmed(Config, Name)
+    end || End <- owner_ends()].
+
+%% A container by another driver, which is gone.
+stranger(Config, Name) ->
+    {ok, D} = erlxc_drv:start([{name, Name}, permanent | drv_opts(Config)]),
+    true = liblxc:set_config_item(D, "lxc.net.0.type", "empty"),
+    true = liblxc:create(D, "busybox", <<>>, <<>>, 0, []),
+    ok = erlxc_drv:stop(D).
+
+unharmed(Config, Name) ->
+    ?assert(filelib:is_regular(filename:join(rootfs(Config, Name), "bin/busybox"))),
+    C = driver(Config, Name, [{shutdown, 0}]),
+    ?assert(alive(start(C))),
+    ok = erlxc_drv:stop(C).
+
+%% --- Processes killed at odd moments -------------------------------------------------------
+
+%% A temporary container that is stopped stays when its idle guardian is killed, and is
+%% destroyed when its owner ends, whether or not the port has seen to another guardian.
+idle_guardian_sigkill(Config) ->
+    [begin
+        Name = container(Config),
+        {Owner, C} = owner(fun() -> driver(Config, Name, [temporary]) end),
+        Port = port_pid(Name),
+        Idle = child(Port, <<"erlxc-guardian">>),
+        signal(Idle, "KILL"),
+        ?assertEqual(<<"STOPPED">>, liblxc:state(C)),
+        Wait andalso ?assertNotEqual(Idle, child(Port, <<"erlxc-guardian">>)),
+        ?assert(on_disk(Config, Name)),
+        End(Owner, Name),
+        eventually(fun() -> not on_disk(Config, Name) end, ?LIMIT),
+        nothing_left(Config, Name, ok, ?LIMIT)
+    end || {Wait, End} <- [{false, hd(owner_ends())} | [{true, E} || E <- owner_ends()]]].
+
+%% A start whose watcher is killed fails, leaves nothing and keeps nobody out.
+watch_sigkill(Config) ->
+    Name = prepared(Config, starting),
+    C = driver(Config, Name, [{shutdown, ?SHUTDOWN}]),
+    Start = async(fun() -> liblxc:start(C, 0, erlxc_test:sleeper()) end),
+    marked(Config, Name),
+    signal(child(guardian(port_pid(Name)), <<"erlxc-watch">>), "KILL"),
+    failed(await(Start, 5000)),
+    nothing_left(Config, Name, survives, ?LIMIT),
+    {Ms, false} = timed(fun() -> liblxc:create(C, "busybox", <<>>, <<>>, 0, []) end),
+    among(0, 2000, Ms),
+    ?assert(liblxc:clear_config_item(C, "lxc.hook.pre-start")),
+    ?assert(alive(start(C))),
+    ok = erlxc_drv:stop(C),
+    nothing_left(Config, Name, ok, ?LIMIT).
+
+failed({error, Reason}) when is_atom(Reason) -> ok;
+failed({raised, error, _}) -> ok.

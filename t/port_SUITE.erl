@@ -29,7 +29,7 @@ cases() ->
         start_failure, error_log, environment, program_not_writable, descriptors,
         soak_calls, closed_at_entry, limits_at_entry, stdout_full_end_of_file,
         stdout_full_sigterm, stdout_closed, query_worker_killed, query_worker_stuck,
-        job_cancelled, jobs_overlap, no_zombies, log_frames].
+        job_cancelled, jobs_overlap, no_zombies, log_frames, failures_unread].
 
 init_per_suite(Config) ->
     {module, _} = code:ensure_loaded(liblxc), % its atoms are the protocol's
@@ -639,6 +639,53 @@ cpu(Pid) ->
     [_, Rest] = string:split(Stat, ")", trailing),
     Fields = string:lexemes(Rest, " "),
     binary_to_integer(lists:nth(12, Fields)) + binary_to_integer(lists:nth(13, Fields)).
+
+%% Three thousand failing requests, sent at once and unread for a while, are answered
+%% each, and end-of-file is seen, whether the answers are read before it or not.
+failures_unread(Config) ->
+    [failures_unread(Config, Extra, Read)
+        || Extra <- [[], ["-l", "trace"]], Read <- [true, false]].
+
+failures_unread(Config, Extra, Read) ->
+    Name = name(Config),
+    Ids = lists:seq(1, 3000),
+    [Frames, Out, Status, Reader, Writer] = [tmp(Config, [Name, X])
+        || X <- [".frames", ".out", ".status", ".reader", ".writer"]],
+    Args = [<<"lxc.bogus">>, <<"1">>],
+    ok = file:write_file(Frames,
+        [packet(term_to_binary({N, set_config_item, Args})) || N <- Ids]),
+    "" = sh("mkfifo ~s ~s", [Reader, Writer]),
+    Shell = sh_port("{ cat ~s; read x <~s; } | { ~s 2>/dev/null; echo $? >~s; } |"
+        " { read x <~s; cat >~s; }", [Frames, Writer,
+            [[" '", A, "'"] || A <- [program() | args(Config, Name) ++ Extra]], Status,
+            Reader, Out]),
+    idle(port_pid(Name)),
+    Read andalso all_answered(Reader, Out, Ids),
+    sh("echo >~s", [Writer]),
+    ?assertEqual({ok, 0}, eventually(fun() -> number(Status) end, 8000)),
+    Read orelse sh("echo >~s", [Reader]),
+    receive {Shell, {exit_status, _}} -> ok after 5000 -> error(unread) end.
+
+%% Lets the pipeline's end read, until all is there.
+all_answered(Reader, Out, Ids) ->
+    sh("echo >~s", [Reader]),
+    eventually(fun() ->
+        {ok, Bytes} = file:read_file(Out),
+        Answers = [binary_to_term(F) || <<L:32, F:L/binary>> <= Bytes],
+        Got = [N || {reply, N, false, Why} <- Answers, Why =/= <<>>],
+        Got =:= Ids orelse {answered, length(Got)}
+    end, 20000).
+
+%% Returns when the process has used no processor time for a while: ten looks in
+%% a row, after the first.
+idle(Pid) ->
+    put(idle, {none, 0}),
+    eventually(fun() ->
+        {Cpu, N} = get(idle),
+        Now = cpu(Pid),
+        put(idle, case Now of Cpu -> {Cpu, N + 1}; _ -> {Now, 0} end),
+        N >= 10 orelse {busy, Now}
+    end, 10000).
 
 %% A reader that is gone is the owner's end, not a signal.
 stdout_closed(Config) ->
