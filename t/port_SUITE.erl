@@ -654,7 +654,7 @@ failures_unread(Config, Extra, Read) ->
     Args = [<<"lxc.bogus">>, <<"1">>],
     ok = file:write_file(Frames,
         [packet(term_to_binary({N, set_config_item, Args})) || N <- Ids]),
-    "" = sh("mkfifo ~s ~s", [Reader, Writer]),
+    "" = sh("mkfifo ~s ~s && : >~s", [Reader, Writer, Out]),
     Shell = sh_port("{ cat ~s; read x <~s; } | { ~s 2>/dev/null; echo $? >~s; } |"
         " { read x <~s; cat >~s; }", [Frames, Writer,
             [[" '", A, "'"] || A <- [program() | args(Config, Name) ++ Extra]], Status,
