@@ -714,9 +714,8 @@ worker_fork(enum role role, const struct op *op, const char *comm, int *fd)
  * PDEATHSIG: it lives until its task has come to an end (with a temporary
  * container, until it is released), or until its socket has (the port is gone,
  * SIGKILL included), and then cleans up first. It reports to the port. While
- * the container is up it calls liblxc only through children that it can kill.
- * They have PDEATHSIG, and hold the writing end of a pipe each, whose
- * end-of-file is their end:
+ * the container is up it calls liblxc only through children that it can kill,
+ * and that have PDEATHSIG:
  *
  *	TASK	runs the row: for `start` that is liblxc's foreground start, and
  *		the process the container's monitor and init's parent
@@ -726,11 +725,11 @@ worker_fork(enum role role, const struct op *op, const char *comm, int *fd)
 enum { TASK, WATCH, DOWN, CHILDREN };
 
 struct guardian {
-	const struct op *op; /* NULL: an idle guardian */
-	int port;            /* the lifeline, -1 when the port is gone */
-	int output;          /* what a create's template prints, or -1 */
-	pid_t pid[CHILDREN];
-	int fd[CHILDREN];        /* -1: there is no such child */
+	const struct op *op;     /* NULL: an idle guardian */
+	int port;                /* the lifeline, -1 when the port is gone */
+	int output;              /* what a create's template prints, or -1 */
+	pid_t pid[CHILDREN];     /* 0: there is no such child */
+	int answer;              /* what the task answers comes here, or -1 */
 	struct etf_writer reply; /* the task's message */
 	enum lifetime policy;
 	bool starts;      /* the row is `start` */
@@ -744,55 +743,52 @@ struct guardian {
 
 static void guardian_force(struct guardian *g);
 
-/* Forks a child. In the child: true, and fd[which] is the end it holds. */
+/* Forks a child. In the child: true. */
 static bool
 guardian_child(struct guardian *g, int which, const char *comm)
 {
 	const pid_t self = getpid();
-	int p[2];
 
-	if (pipe2(p, O_CLOEXEC) < 0)
-		return false;
 	g->pid[which] = fork();
 	if (g->pid[which] == 0) {
 		fd_close(&g->port);
-		close(p[0]);
 		child_begin(comm, self, true);
-		g->fd[which] = p[1];
 		op_forked(&port.x);
 		return true;
 	}
-	close(p[1]);
-	g->fd[which] = p[0];
 	if (g->pid[which] < 0)
-		fd_close(&g->fd[which]);
+		g->pid[which] = 0;
 	return false;
 }
 
 static void
 guardian_begin(struct guardian *g, const void *frame, size_t len)
 {
-	int out[2] = {-1, -1};
+	int out[2] = {-1, -1}, answer[2];
 
 	g->starts = strcmp(g->op->name, "start") == 0;
-	if (!g->starts && pipe2(out, O_CLOEXEC) < 0)
+	if (pipe2(answer, O_CLOEXEC) < 0 ||
+	    (!g->starts && pipe2(out, O_CLOEXEC) < 0))
 		_exit(WORKER_LIMIT);
 	if (guardian_child(g, TASK, "erlxc-monitor")) {
 		if (!g->starts) {
 			dup2(out[1], STDOUT_FILENO);
 			dup2(out[1], STDERR_FILENO);
 		}
-		call_run(g->fd[TASK], g->op, frame, len);
+		call_run(answer[1], g->op, frame, len);
 		_exit(0);
 	}
-	fd_close(&out[1]);
-	g->output = out[0];
-	if (g->fd[TASK] < 0)
+	if (g->pid[TASK] == 0)
 		_exit(WORKER_LIMIT);
+	close(answer[1]);
+	fd_close(&out[1]);
+	g->answer = answer[0];
+	g->output = out[0];
+	fcntl(g->answer, F_SETFL, O_NONBLOCK);
 	port.x.ward->monitor = g->pid[TASK];
 	if (g->starts && guardian_child(g, WATCH, "erlxc-watch"))
 		_exit(op_watch(&port.x) ? 0 : 1);
-	if (g->starts && g->fd[WATCH] < 0)
+	if (g->starts && g->pid[WATCH] == 0)
 		guardian_force(g); /* nobody would tell that init runs */
 }
 
@@ -843,11 +839,11 @@ guardian_force(struct guardian *g)
 	struct ward *ward = port.x.ward;
 
 	g->deadline = 0;
-	if (g->fd[TASK] >= 0 && ward->cgroups[0] == '\0')
+	if (g->pid[TASK] > 0 && ward->cgroups[0] == '\0')
 		ns_cgroup_read(
 		    g->pid[TASK], ward->cgroups, sizeof(ward->cgroups));
 	for (int i = 0; i < CHILDREN; i++)
-		if (g->fd[i] >= 0)
+		if (g->pid[i] > 0)
 			group_kill(g->pid[i]);
 }
 
@@ -861,13 +857,13 @@ guardian_leave(struct guardian *g)
 	const int grace = port.x.grace_ms;
 
 	g->leave = true;
-	if (g->fd[TASK] < 0) {
+	if (g->pid[TASK] == 0) {
 		g->done = true;
 	} else if (!g->starts || grace == 0) {
 		guardian_force(g);
-	} else if (g->fd[WATCH] >= 0) {
+	} else if (g->pid[WATCH] > 0) {
 		g->deadline = now_ms() + grace;
-	} else if (g->fd[DOWN] < 0) {
+	} else if (g->pid[DOWN] == 0) {
 		g->deadline = now_ms() + grace + 1000;
 		if (guardian_child(g, DOWN, "erlxc-down"))
 			_exit(op_down(&port.x) ? 0 : 1);
@@ -892,7 +888,7 @@ guardian_told(struct guardian *g)
 	} else if (tell == TELL_CANCEL) {
 		guardian_leave(g);
 	}
-	if (n > 0 && g->fd[TASK] < 0 &&
+	if (n > 0 && g->pid[TASK] == 0 &&
 	    (tell == TELL_RELEASE || g->policy != TEMPORARY))
 		_exit(0);
 }
@@ -917,22 +913,30 @@ guardian_output(struct guardian *g)
 	g->taillen = keep + len;
 }
 
-/* A child's pipe is readable. True: it has ended, with *status. */
+/* Reads what the task has answered so far. */
+static void
+guardian_answered(struct guardian *g)
+{
+	char buf[4096];
+	ssize_t n = 1;
+
+	while (g->answer >= 0 && n > 0) {
+		n = read(g->answer, buf, sizeof(buf));
+		if (n > 0)
+			etf_put_raw(&g->reply, buf, (size_t)n);
+	}
+	if (n == 0)
+		fd_close(&g->answer);
+}
+
+/* True when the child has ended, with *status. */
 static bool
 guardian_reap(struct guardian *g, int which, int *status)
 {
-	char buf[4096];
-	const ssize_t n = read(g->fd[which], buf, sizeof(buf));
-
-	if (n < 0 && (errno == EINTR || errno == EAGAIN))
+	if (g->pid[which] == 0 ||
+	    waitpid(g->pid[which], status, WNOHANG) != g->pid[which])
 		return false;
-	if (n > 0) {
-		etf_put_raw(&g->reply, buf, (size_t)n);
-		return false;
-	}
-	fd_close(&g->fd[which]);
-	while (waitpid(g->pid[which], status, 0) < 0 && errno == EINTR)
-		;
+	g->pid[which] = 0;
 	return true;
 }
 
@@ -1002,7 +1006,7 @@ guardian_ended(struct guardian *g, int status)
 
 	guardian_force(g);
 	if (WIFSIGNALED(status)) {
-		kill(-g->pid[TASK], SIGKILL);
+		kill(-ward->monitor, SIGKILL);
 		ns_cgroup_purge(ward->cgroups);
 		if (g->starts && !g->running)
 			ns_cgroup_sweep(port.x.name);
@@ -1019,42 +1023,65 @@ guardian_ended(struct guardian *g, int status)
 	g->done = g->port < 0 || g->policy != TEMPORARY;
 }
 
+/* Children that have ended. Not the end of the answer tells, which what a
+ * killed monitor has forked may hold, but SIGCHLD. */
 static void
-guardian_turn(struct guardian *g)
+guardian_children(struct guardian *g)
 {
-	struct pollfd fds[] = {{g->port, POLLIN, 0}, {g->output, POLLIN, 0},
-	    {g->fd[WATCH], POLLIN, 0}, {g->fd[DOWN], POLLIN, 0},
-	    {g->fd[TASK], POLLIN, 0}};
-	const int64_t left = g->deadline - now_ms();
-	const int ms = g->deadline == 0 ? -1 : left > 0 ? (int)left : 0;
-	const int n = poll(fds, sizeof(fds) / sizeof(*fds), ms);
 	int status;
 
-	if (n == 0)
-		guardian_force(g);
-	if (n <= 0)
-		return;
-	if (fds[0].revents)
-		guardian_told(g);
-	if (fds[1].revents)
-		guardian_output(g);
-	if (fds[2].revents && guardian_reap(g, WATCH, &status)) {
+	if (guardian_reap(g, WATCH, &status)) {
 		if (status == 0)
 			guardian_started(g);
 		if (g->leave)
 			guardian_leave(g);
-		else if (WIFSIGNALED(status) && g->fd[TASK] >= 0)
+		else if (WIFSIGNALED(status) && g->pid[TASK] > 0)
 			guardian_force(g);
 	}
-	if (fds[3].revents && guardian_reap(g, DOWN, &status) && status != 0)
+	if (guardian_reap(g, DOWN, &status) && status != 0)
 		guardian_force(g);
-	if (fds[4].revents && guardian_reap(g, TASK, &status)) {
+	if (guardian_reap(g, TASK, &status)) {
+		guardian_answered(g);
 		for (int i = 0;
-		     i < 128 && g->output >= 0 && poll(&fds[1], 1, 0) > 0; i++)
+		     i < 128 && g->output >= 0 &&
+		     poll(&(struct pollfd){g->output, POLLIN, 0}, 1, 0) > 0;
+		     i++)
 			guardian_output(g);
 		fd_close(&g->output);
+		fd_close(&g->answer);
 		guardian_ended(g, status);
 	}
+}
+
+static void
+guardian_turn(struct guardian *g)
+{
+	struct pollfd fds[] = {{g->port, POLLIN, 0}, {g->output, POLLIN, 0},
+	    {g->answer, POLLIN, 0}};
+	const int64_t left = g->deadline - now_ms();
+	const int64_t ms = left > 0 ? left : 0;
+	const struct timespec ts = {ms / 1000, ms % 1000 * 1000000};
+	sigset_t none;
+	int n;
+
+	sigemptyset(&none); /* SIGCHLD comes here and nowhere else */
+	n = ppoll(fds, sizeof(fds) / sizeof(*fds),
+	    g->deadline == 0 ? NULL : &ts, &none);
+	if (n == 0)
+		guardian_force(g);
+	if (n > 0 && fds[0].revents)
+		guardian_told(g);
+	if (n > 0 && fds[1].revents)
+		guardian_output(g);
+	if (n > 0 && fds[2].revents)
+		guardian_answered(g);
+	guardian_children(g);
+}
+
+static void
+on_child(int signo)
+{
+	(void)signo; /* interrupts ppoll */
 }
 
 /*
@@ -1065,10 +1092,13 @@ guardian_turn(struct guardian *g)
 static void __attribute__((noreturn))
 guardian_main(int fd, const struct op *op, const void *frame, size_t len)
 {
-	struct guardian g = {.op = op, .port = fd, .output = -1};
+	struct guardian g = {.op = op, .port = fd, .output = -1, .answer = -1};
+	sigset_t chld;
 
-	for (int i = 0; i < CHILDREN; i++)
-		g.fd[i] = -1;
+	sigemptyset(&chld);
+	sigaddset(&chld, SIGCHLD);
+	sigprocmask(SIG_BLOCK, &chld, NULL);
+	signal(SIGCHLD, on_child);
 	g.policy = port.x.daemonize ? PERMANENT : port.x.type;
 	etf_init(&g.reply, 2 * FRAME_MAX);
 	signal(SIGTERM, SIG_IGN);

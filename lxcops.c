@@ -1407,7 +1407,7 @@ await(struct lxc_container *c, const char *states)
 		if (s != NULL && states_have(states, s, strlen(s)))
 			return;
 		if (s != NULL && strcmp(s, "STOPPED") != 0 &&
-		    c->wait(c, states, -1))
+		    c->wait(c, states, 1))
 			return;
 		nap(WAIT_STEP_NS);
 	}

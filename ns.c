@@ -336,17 +336,14 @@ ns_cgroup_purge(const char *cgroups)
 		fd_free(&cg[i].parent);
 }
 
-/*
- * liblxc makes its directories before the monitor is in one, so that one killed
- * early has left some that nothing tells of. Empty ones only are removed,
- * beside init's, where liblxc makes them.
- */
-void
-ns_cgroup_sweep(const char *name)
+/* One look: true when there was one that something is still in. */
+static bool
+sweep_once(const char *name)
 {
 	static const char *const kinds[] = {"lxc.monitor", "lxc.payload"};
 	char text[16384], root[PATH_MAX], point[PATH_MAX], dir[NAME_MAX + 32];
 	char *save = NULL, *path, *tail;
+	bool busy = false;
 
 	ns_cgroup_read(1, text, sizeof(text));
 	for (char *line = strtok_r(text, "\n", &save); line != NULL;
@@ -364,8 +361,29 @@ ns_cgroup_sweep(const char *name)
 		for (int i = 0; i < SWEEP_MAX; i++) {
 			snprintf(dir, sizeof(dir), i < 2 ? "%s.%s" : "%s.%s-%d",
 			    kinds[i % 2], name, i / 2);
-			unlinkat(fd, dir, AT_REMOVEDIR);
+			if (unlinkat(fd, dir, AT_REMOVEDIR) < 0 &&
+			    errno == EBUSY)
+				busy = true;
 		}
+	}
+	return busy;
+}
+
+/*
+ * liblxc makes its directories before the monitor is in one, so that one killed
+ * early has left some that nothing tells of. Empty ones only are removed,
+ * beside init's, where liblxc makes them. What was killed just now may still be
+ * in one, or come out of making another: there are three looks at least.
+ */
+void
+ns_cgroup_sweep(const char *name)
+{
+	const struct timespec step = {.tv_nsec = 10000000};
+
+	for (int turn = 0; turn < PURGE_TURNS / 2; turn++) {
+		if (!sweep_once(name) && turn >= 2)
+			return;
+		nanosleep(&step, NULL);
 	}
 }
 

@@ -44,7 +44,8 @@ cases() ->
     [clean_shutdown, shutdown_time_is_kept, brutal_kill, rebooted, linked_owner,
         unlinked_caller, supervised, start_refused, callers_of_a_dead_port,
         port_after_guardian, guardian_ends_with_container, veth_gone, driver_restarted,
-        renamed, moved, idle_guardian_sigkill, watch_sigkill].
+        renamed, moved, idle_guardian_sigkill, watch_sigkill, start_guardian_sigkill,
+        start_monitor_sigkill].
 
 init_per_suite(Config) ->
     erlxc_test:setup(Config).
@@ -661,3 +662,41 @@ watch_sigkill(Config) ->
 
 failed({error, Reason}) when is_atom(Reason) -> ok;
 failed({raised, error, _}) -> ok.
+
+%% Whenever a start's guardian is killed, nothing is left, and the next start works.
+start_guardian_sigkill(Config) ->
+    killed_starts(Config, fun(Port) -> caught(Port, <<"erlxc-guardian">>) end).
+
+%% The same for the monitor.
+start_monitor_sigkill(Config) ->
+    killed_starts(Config, fun(Port) ->
+        caught(caught(Port, <<"erlxc-guardian">>), <<"erlxc-monitor">>)
+    end).
+
+killed_starts(Config, Victim) ->
+    Name = container(Config),
+    C = driver(Config, Name, [{shutdown, 0}]),
+    Port = port_pid(Name),
+    [begin
+        Start = async(fun() -> liblxc:start(C, 0, erlxc_test:sleeper()) end),
+        Pid = Victim(Port),
+        receive after Ms -> signal(Pid, "KILL") end,
+        case await(Start, 5000) of
+            {ok, Init} -> eventually(fun() -> not alive(Init) end, ?LIMIT);
+            Other -> failed(Other)
+        end,
+        nothing_left(Config, Name, survives, ?LIMIT),
+        ?assertEqual({Ms, true}, {Ms, alive(start(C))}),
+        ?assert(liblxc:stop(C)),
+        nothing_left(Config, Name, survives, ?LIMIT)
+    end || _ <- lists:seq(1, erlxc_test:soak(1)), Ms <- lists:seq(0, 28, 4)],
+    ok = erlxc_drv:stop(C).
+
+%% The child of Pid whose name is Comm, as soon as there is one: child/2 without its
+%% pauses.
+caught(Pid, Comm) ->
+    {ok, Text} = file:read_file(lists:concat(["/proc/", Pid, "/task/", Pid, "/children"])),
+    case [P || W <- string:lexemes(Text, " "), P <- [binary_to_integer(W)], comm(P) =:= Comm] of
+        [P | _] -> P;
+        [] -> caught(Pid, Comm)
+    end.
