@@ -29,13 +29,10 @@ enum tag {
 
 /*
  * How a tag's bytes are laid out: `width` bytes of a number n; then n terms
- * `kids` times over, or, with kids 0, `fixed` bytes and n bytes.
+ * `kids` times over and `fixed` ones, or, with kids 0, n + `fixed` bytes.
  */
 struct form {
-	uint8_t type;
-	uint8_t width;
-	uint8_t fixed;
-	uint8_t kids;
+	uint8_t type, width, fixed, kids;
 };
 
 static const struct form forms[UINT8_MAX + 1] = {
@@ -47,7 +44,7 @@ static const struct form forms[UINT8_MAX + 1] = {
     [LARGE_TUPLE] = {ETF_TUPLE, 4, 0, 1},
     [NIL] = {ETF_LIST, 0, 0, 0},
     [STRING] = {ETF_LIST, 2, 0, 0},
-    [LIST] = {ETF_LIST, 4, 0, 1},
+    [LIST] = {ETF_LIST, 4, 1, 1},
     [BINARY] = {ETF_BINARY, 4, 0, 0},
     [SMALL_BIG] = {ETF_INTEGER, 1, 1, 0},
     [SMALL_ATOM] = {ETF_ATOM, 1, 0, 0},
@@ -65,6 +62,7 @@ struct term {
 	uint64_t number; /* an integer's magnitude, a float's bits */
 	uint64_t kids;   /* terms that follow and belong to it */
 	const uint8_t *data; /* a scalar's bytes */
+	const uint8_t *end;
 };
 
 static size_t
@@ -73,15 +71,15 @@ left(const struct etf_reader *r)
 	return (size_t)(r->end - r->pos);
 }
 
-static inline uint32_t
+static inline uint64_t
 big_endian(const uint8_t *p, size_t width)
 {
-	if (width == 4)
-		return (uint32_t)p[0] << 24 | (uint32_t)p[1] << 16 |
-		       (uint32_t)p[2] << 8 | p[3];
-	if (width == 2)
-		return (uint32_t)p[0] << 8 | p[1];
-	return width == 1 ? p[0] : 0;
+	uint64_t n = 0;
+
+#pragma GCC unroll 8
+	while (width-- > 0)
+		n = n << 8 | *p++;
+	return n;
 }
 
 static bool
@@ -188,8 +186,7 @@ decode_scalar(struct term *t)
 		decode_big(t);
 		break;
 	case NEW_FLOAT:
-		t->number = (uint64_t)big_endian(t->data, 4) << 32;
-		t->number |= big_endian(t->data + 4, 4);
+		t->number = big_endian(t->data, 8);
 		return is_finite(t->number) ? ETF_OK : ETF_INVALID;
 	case ATOM:
 		return t->n <= ATOM_CHARS_MAX ? ETF_OK : ETF_RANGE;
@@ -200,30 +197,37 @@ decode_scalar(struct term *t)
 	return ETF_OK;
 }
 
+/* A term is a byte at least: no count is believed without the bytes. */
+static inline bool
+decode_head(const struct etf_reader *r, uint8_t tag, struct term *t)
+{
+	const struct form *form = &forms[tag];
+	size_t head = 1u + form->width, room = left(r);
+	uint64_t more;
+
+	if (room < head)
+		return false;
+	t->n = (uint32_t)big_endian(r->pos + 1, form->width);
+	t->data = r->pos + head;
+	more = (uint64_t)t->n * (form->kids > 0 ? form->kids : 1) + form->fixed;
+	if (more > room - head)
+		return false;
+	t->kids = form->kids > 0 ? more : 0;
+	t->end = t->data + (more - t->kids);
+	return true;
+}
+
 static enum etf_error
 decode_term(struct etf_reader *r, struct term *t)
 {
-	const struct form *form;
-	size_t head, room = left(r);
-	uint64_t size;
-
-	if (room == 0)
+	if (left(r) == 0)
 		return ETF_TRUNCATED;
-	form = &forms[*r->pos];
-	head = 1u + form->width;
-	if (form->type == ETF_NONE)
+	*t = (struct term){.type = forms[*r->pos].type, .tag = *r->pos};
+	if (t->type == ETF_NONE)
 		return ETF_TYPE;
-	if (head > room)
+	if (!decode_head(r, t->tag, t))
 		return ETF_TRUNCATED;
-	*t = (struct term){.type = form->type, .tag = *r->pos};
-	t->n = big_endian(r->pos + 1, form->width);
-	t->data = r->pos + head;
-	t->kids = (uint64_t)t->n * form->kids + (t->tag == LIST);
-	/* A term is a byte at least: no count is believed without the bytes. */
-	size = form->kids > 0 ? 0 : (uint64_t)t->n + form->fixed;
-	if (size + t->kids > room - head)
-		return ETF_TRUNCATED;
-	r->pos += head + size;
+	r->pos = t->end;
 	return decode_scalar(t);
 }
 
@@ -264,19 +268,13 @@ static inline bool
 quick(struct etf_reader *r, enum tag tag, uint32_t min, uint32_t max,
     struct etf_bytes *b)
 {
-	const struct form *form = &forms[tag];
-	size_t head = 1u + form->width, room = left(r);
-	uint64_t n, kids, size;
+	struct term t;
 
-	if (room < head || *r->pos != tag || r->chars > 0)
+	if (left(r) == 0 || *r->pos != tag || r->chars > 0 ||
+	    !decode_head(r, tag, &t) || t.n < min || t.n > max)
 		return false;
-	n = big_endian(r->pos + 1, form->width);
-	kids = n * form->kids + (tag == LIST);
-	size = form->kids > 0 ? 0 : n + form->fixed;
-	if (n < min || n > max || size + kids > room - head)
-		return false;
-	*b = (struct etf_bytes){r->pos + head, (size_t)n};
-	r->pos += head + size;
+	*b = (struct etf_bytes){t.data, t.n};
+	r->pos = t.end;
 	return true;
 }
 
