@@ -6,7 +6,8 @@
 
 #define VERSION 131
 #define ATOM_CHARS_MAX 255
-#define GROWTH_MIN 64 /* the first allocation of a writer */
+#define ATOM_SIZE (4 * ATOM_CHARS_MAX) /* as UTF-8 */
+#define GROWTH_MIN 64                  /* the first allocation of a writer */
 #define SLOW __attribute__((noinline, cold))
 
 enum tag {
@@ -250,6 +251,15 @@ get_term(struct etf_reader *r, struct term *t)
 	return error == ETF_OK;
 }
 
+/* A STRING's bytes are terms from here on, n of them and NIL. */
+static void
+open_string(struct etf_reader *r, struct term *t)
+{
+	r->pos = t->data;
+	r->chars = t->n + 1;
+	t->kids = r->chars;
+}
+
 static bool
 expect(struct etf_reader *r, enum etf_type type, struct term *t)
 {
@@ -289,35 +299,31 @@ refuse(struct etf_reader *r, enum etf_type type)
 	return (struct etf_bytes){NULL, 0};
 }
 
-/* An atom's length in UTF-8; `dst` holds it only when `size` is not less. */
+/* An atom as UTF-8 into `dst`, which has room for any: decode_term() saw it. */
 static size_t
-copy_atom(const struct term *t, char *dst, size_t size)
+copy_atom(const struct term *t, char *dst)
 {
-	size_t len = 0;
+	bool latin1 = t->tag == ATOM || t->tag == SMALL_ATOM;
+	char *p = dst;
 
-	if (t->tag == ATOM_UTF8 || t->tag == SMALL_ATOM_UTF8) {
-		if (t->n > 0 && t->n <= size)
-			memcpy(dst, t->data, t->n);
-		return t->n;
-	}
 	for (uint32_t i = 0; i < t->n; i++) {
 		uint8_t c = t->data[i];
 
-		if (c >= 0x80 && len++ < size)
-			dst[len - 1] = (char)(0xc0 | c >> 6);
-		if (len++ < size)
-			dst[len - 1] = (char)(c < 0x80 ? c : 0x80 | (c & 0x3f));
+		if (latin1 && c >= 0x80) {
+			*p++ = (char)(0xc0 | c >> 6);
+			c &= 0xbf;
+		}
+		*p++ = (char)c;
 	}
-	return len;
+	return (size_t)(p - dst);
 }
 
 /* --- Reader: check and skip -------------------------------------------- */
 
 /*
  * Equal keys are found by a hash of what a key means, not of how it is
- * encoded, so that equal terms always have equal hashes.
- *
- * A nest is a tuple, list or map in a key that is not read to its end yet.
+ * encoded, so that equal terms always have equal hashes. A nest is a term in a
+ * key, and the hash of what was read of it.
  */
 struct nest {
 	enum etf_type type;
@@ -336,60 +342,42 @@ mix(uint64_t hash, uint64_t n)
 	return hash ^ hash >> 32;
 }
 
-/* Of a term that no others belong to. The zeros are equal, as until OTP 26. */
+/*
+ * Of a scalar, or a head: a list's n is not in it, for however a list was cut
+ * into LISTs and STRINGs, it is one. The zeros are equal, as until OTP 26.
+ */
 static uint64_t
-hash_scalar(const struct term *t)
+hash_term(const struct term *t)
 {
-	char atom[ATOM_CHARS_MAX * 4];
+	char atom[ATOM_SIZE];
 	bool zero = t->type == ETF_FLOAT && t->number << 1 == 0;
 	uint64_t hash = mix(mix(t->type, t->negative), zero ? 0 : t->number);
 	const uint8_t *p = t->data;
-	size_t n = t->n;
+	size_t n = t->type == ETF_LIST ? 0 : t->n;
 
 	if (t->type == ETF_ATOM) {
-		n = copy_atom(t, atom, sizeof atom);
+		n = copy_atom(t, atom);
 		p = (const uint8_t *)atom;
 	}
-	for (size_t i = 0; i < n; i++)
+	for (size_t i = 0; t->kids == 0 && i < n; i++)
 		hash = (hash ^ p[i]) * UINT64_C(0x100000001b3);
 	return mix(hash, n);
 }
 
-/* Adds a whole term to the one it is in; true when that is whole now, too. */
-static bool
-hash_add(struct nest *top, uint64_t hash)
+/* Adds a whole term to the one it is in. */
+static void
+hash_add(struct nest *nest, uint64_t hash)
 {
-	top->todo--;
-	if (top->type != ETF_MAP)
-		top->hash = mix(top->hash, hash);
-	else if (top->todo % 2 == 1)
-		top->key = hash;
+	nest->todo--;
+	if (nest->type != ETF_MAP)
+		nest->hash = mix(nest->hash, hash);
+	else if (nest->todo % 2 == 1)
+		nest->key = hash;
 	else
-		top->hash += mix(top->key, hash); /* in any order */
-	return top->todo == 0;
+		nest->hash += mix(nest->key, hash); /* in any order */
 }
 
-/*
- * A list that is another one's tail goes on in that one's place: however a list
- * was cut into LISTs and STRINGs, it is one. Of a STRING, NIL is still to come.
- */
-static struct nest *
-nest_enter(struct nest *top, const struct term *t)
-{
-	struct term byte = {.type = ETF_INTEGER};
-
-	if (t->type != ETF_LIST || top->type != ETF_LIST || top->todo != 1) {
-		*++top = (struct nest){.type = t->type};
-		top->hash = mix(t->type, t->type == ETF_LIST ? 0 : t->n);
-	}
-	top->todo = t->tag == STRING ? 1 : t->kids;
-	for (uint32_t i = 0; t->tag == STRING && i < t->n; i++) {
-		byte.number = t->data[i];
-		top->hash = mix(top->hash, hash_scalar(&byte));
-	}
-	return top;
-}
-
+/* In a STRING, whose bytes were paid with it, the terms are free. */
 static bool
 visit(struct etf_reader *r, struct term *t, uint32_t *budget)
 {
@@ -397,7 +385,7 @@ visit(struct etf_reader *r, struct term *t, uint32_t *budget)
 		etf_fail(r, ETF_RANGE);
 		return false;
 	}
-	--*budget;
+	*budget -= r->chars == 0;
 	return get_term(r, t);
 }
 
@@ -408,33 +396,28 @@ spend(uint32_t *work, uint32_t bytes)
 	*work -= bytes / 16 < *work ? bytes / 16 : *work;
 }
 
+/* A list that is another one's tail goes on in that one's place. */
 static uint64_t
 hash_key(struct etf_reader *r, uint32_t *work)
 {
-	struct nest stack[ETF_KEY_DEPTH_MAX + 1] = {{.todo = 1}};
-	struct nest *top = stack, *last = stack + ETF_KEY_DEPTH_MAX;
+	struct nest stack[ETF_KEY_DEPTH_MAX + 2] = {{.todo = 1}}, *top = stack;
 	struct term t;
-	uint64_t hash;
 
 	while (stack->todo > 0 && visit(r, &t, work)) {
 		spend(work, t.n);
-		if (t.tag == LIST && t.n == 0)
+		if (t.tag == STRING && t.n > 0)
+			open_string(r, &t);
+		if (t.n > 0 && t.kids > 0 && top == stack + ETF_KEY_DEPTH_MAX)
+			etf_fail(r, ETF_RANGE); /* nothing is read after it */
+		if (t.type == ETF_LIST && t.kids == 1)
 			continue; /* its tail is all of it */
-		if (t.n > 0 && (t.kids > 0 || t.tag == STRING)) {
-			if (top == last) {
-				etf_fail(r, ETF_RANGE);
-				break;
-			}
-			top = nest_enter(top, &t);
-			if (t.tag != STRING)
-				continue;
-			t.n = 0;
-		}
-		hash = hash_scalar(&t);
-		while (hash_add(top, hash) && top > stack) {
-			hash = top->hash;
-			top--;
-		}
+		if (t.type == ETF_LIST && t.kids > 0 && top->type == ETF_LIST &&
+		    top->todo == 1)
+			top->todo = t.kids;
+		else
+			*++top = (struct nest){t.type, t.kids, hash_term(&t)};
+		for (; top > stack && top->todo == 0; top--)
+			hash_add(top - 1, top->hash);
 	}
 	return stack->hash;
 }
@@ -450,39 +433,36 @@ skip(struct etf_reader *r, uint32_t *work)
 	}
 }
 
-/* `r`, a copy, stands before the first of `n` pairs. */
-static enum etf_error
-check_keys(struct etf_reader r, uint32_t n, uint32_t *work)
+/* Of the `n` pairs that are next. */
+static void
+check_keys(struct etf_reader *r, uint32_t n, uint32_t *work)
 {
+	struct etf_reader ahead = *r;
 	uint64_t hashes[ETF_PAIRS_MAX];
 
 	if (n > ETF_PAIRS_MAX)
-		return ETF_RANGE;
-	for (uint32_t i = 0; i < n; i++) {
-		hashes[i] = hash_key(&r, work);
-		skip(&r, work);
-		if (r.error != ETF_OK)
-			return r.error;
+		etf_fail(r, ETF_RANGE);
+	for (uint32_t i = 0; i < n && r->error == ETF_OK; i++) {
+		hashes[i] = hash_key(&ahead, work);
+		skip(&ahead, work);
+		if (ahead.error != ETF_OK)
+			etf_fail(r, ahead.error);
 		for (uint32_t j = 0; j < i; j++)
 			if (hashes[i] == hashes[j])
-				return ETF_INVALID;
+				etf_fail(r, ETF_INVALID);
 	}
-	return ETF_OK;
 }
 
 void
 etf_skip(struct etf_reader *r)
 {
 	uint32_t terms = ETF_TERMS_MAX, work = ETF_KEY_WORK_MAX;
-	enum etf_error error = ETF_OK;
 	struct term t;
 
 	for (uint64_t todo = 1; todo > 0 && visit(r, &t, &terms); todo--) {
 		todo += t.kids;
 		if (t.tag == MAP && t.n > 1)
-			error = check_keys(*r, t.n, &work);
-		if (error != ETF_OK)
-			etf_fail(r, error);
+			check_keys(r, t.n, &work);
 	}
 }
 
@@ -506,19 +486,15 @@ etf_peek(const struct etf_reader *r)
 	return r->pos < r->end ? (enum etf_type)forms[*r->pos].type : ETF_NONE;
 }
 
-static SLOW int64_t
-get_int(struct etf_reader *r, int64_t min, int64_t max)
+static SLOW bool
+get_int(struct etf_reader *r, int64_t *n)
 {
 	struct term t;
-	int64_t n;
 
 	if (!expect(r, ETF_INTEGER, &t))
-		return 0;
-	n = (int64_t)(t.negative ? 0 - t.number : t.number);
-	if (t.n == 0 && (n < 0) == t.negative && n >= min && n <= max)
-		return n;
-	etf_fail(r, ETF_RANGE);
-	return 0;
+		return false;
+	*n = (int64_t)(t.negative ? 0 - t.number : t.number);
+	return t.n == 0 && (*n < 0) == t.negative;
 }
 
 int64_t
@@ -526,16 +502,17 @@ etf_get_int(struct etf_reader *r, int64_t min, int64_t max)
 {
 	struct etf_bytes b;
 	int64_t n;
+	bool good = true;
 
 	if (quick(r, SMALL_INTEGER, 0, 0, &b))
 		n = *b.data;
 	else if (quick(r, INTEGER, 0, 0, &b))
 		n = (int32_t)big_endian(b.data, 4);
 	else
-		return get_int(r, min, max);
-	if (n >= min && n <= max)
+		good = get_int(r, &n);
+	if (good && n >= min && n <= max)
 		return n;
-	etf_fail(r, ETF_RANGE);
+	etf_fail(r, ETF_RANGE); /* an error before it stays */
 	return 0;
 }
 
@@ -546,9 +523,8 @@ etf_get_uint(struct etf_reader *r, uint64_t max)
 
 	if (max <= INT64_MAX)
 		return (uint64_t)etf_get_int(r, 0, (int64_t)max);
-	if (!expect(r, ETF_INTEGER, &t))
-		return 0;
-	if (t.n == 0 && !t.negative && t.number <= max)
+	if (expect(r, ETF_INTEGER, &t) && t.n == 0 && !t.negative &&
+	    t.number <= max)
 		return t.number;
 	etf_fail(r, ETF_RANGE);
 	return 0;
@@ -568,15 +544,17 @@ etf_get_float(struct etf_reader *r)
 static SLOW size_t
 get_atom(struct etf_reader *r, char *dst, size_t size)
 {
+	char atom[ATOM_SIZE];
 	struct term t;
 	size_t len = 0;
 
 	if (expect(r, ETF_ATOM, &t)) {
-		len = copy_atom(&t, dst, size);
-		if (len >= size || memchr(dst, '\0', len) != NULL) {
+		len = copy_atom(&t, atom);
+		if (len >= size || memchr(atom, '\0', len) != NULL) {
 			etf_fail(r, ETF_RANGE);
 			len = 0;
 		}
+		memcpy(dst, atom, len);
 	}
 	if (size > 0)
 		dst[len] = '\0';
@@ -648,10 +626,10 @@ get_tuple(struct etf_reader *r, uint32_t min, uint32_t max)
 {
 	struct etf_bytes b;
 
-	if (!quick(r, SMALL_TUPLE, min, max, &b) &&
-	    !quick(r, LARGE_TUPLE, min, max, &b))
-		b = refuse(r, ETF_TUPLE);
-	return (uint32_t)b.len;
+	if (quick(r, SMALL_TUPLE, min, max, &b) ||
+	    quick(r, LARGE_TUPLE, min, max, &b))
+		return (uint32_t)b.len;
+	return (uint32_t)refuse(r, ETF_TUPLE).len;
 }
 
 void
@@ -679,9 +657,8 @@ etf_get_map(struct etf_reader *r, uint32_t max)
 static bool
 at_nil(const struct etf_reader *r)
 {
-	if (r->chars > 0)
-		return r->chars == 1;
-	return r->pos < r->end && *r->pos == NIL;
+	return r->chars == 1 ||
+	       (r->chars == 0 && r->pos < r->end && *r->pos == NIL);
 }
 
 uint32_t
@@ -716,8 +693,9 @@ etf_get_nil(struct etf_reader *r)
 /* --- Reader: iodata ---------------------------------------------------- */
 
 /* Appends what is no LIST. An integer is a byte only as a list's element. */
-static enum etf_error
-flatten_term(const struct term *t, bool element, struct etf_writer *out)
+static void
+flatten_term(struct etf_reader *r, const struct term *t, bool element,
+    struct etf_writer *out)
 {
 	uint8_t byte = (uint8_t)t->number;
 
@@ -727,42 +705,35 @@ flatten_term(const struct term *t, bool element, struct etf_writer *out)
 		 !t->negative && t->number == byte)
 		etf_put_raw(out, &byte, 1);
 	else
-		return ETF_TYPE;
-	return ETF_OK;
+		etf_fail(r, ETF_TYPE);
 }
 
 /*
- * `todo` elements are still to come before the innermost list's tail; `stack`
- * has the same of the lists around it. A tail that is a list takes the place of
- * the list that it ends, and the term as a whole is like a tail.
+ * `todo` terms are still to come of the innermost list, its tail the last;
+ * `stack` has the same of the lists around it. A tail that is a list takes the
+ * place of the list that it ends, and the term as a whole is like a tail.
  */
 static void
 flatten(struct etf_reader *r, struct etf_writer *out, struct etf_writer *stack)
 {
-	enum etf_error error = ETF_OK;
-	uint32_t todo = 0;
+	uint64_t todo = 1;
 	struct term t;
 
-	while (error == ETF_OK && get_term(r, &t)) {
-		if (t.tag != LIST) {
-			error = flatten_term(&t, todo > 0, out);
-			if (todo > 0) {
-				todo--;
-				continue;
-			}
-			if (stack->len == 0)
-				break;
+	while (todo > 0 && stack->error == ETF_OK && get_term(r, &t)) {
+		if (t.tag == LIST) {
+			if (t.n > 0 && --todo > 0)
+				etf_put_raw(stack, &todo, sizeof todo);
+			todo = t.n > 0 ? t.kids : todo;
+			continue;
+		}
+		flatten_term(r, &t, todo > 1, out);
+		if (--todo == 0 && stack->len > 0) {
 			stack->len -= sizeof todo;
 			memcpy(&todo, stack->data + stack->len, sizeof todo);
-		} else if (t.n > 0) {
-			if (todo-- > 0)
-				etf_put_raw(stack, &todo, sizeof todo);
-			todo = t.n;
-			error = stack->error;
 		}
 	}
-	if (error != ETF_OK)
-		etf_fail(r, error);
+	if (stack->error != ETF_OK)
+		etf_fail(r, stack->error);
 }
 
 char *
