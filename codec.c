@@ -1,4 +1,5 @@
 /* SPDX-License-Identifier: ISC */
+#include <endian.h>
 #include <stdlib.h>
 #include <string.h>
 
@@ -7,6 +8,7 @@
 #define VERSION 131
 #define ATOM_CHARS_MAX 255
 #define ATOM_SIZE (4 * ATOM_CHARS_MAX) /* as UTF-8 */
+#define WORK_BYTES 16                  /* as much work as a term */
 #define GROWTH_MIN 64                  /* the first allocation of a writer */
 #define SLOW __attribute__((noinline, cold))
 
@@ -123,13 +125,14 @@ check_utf8_atom(const uint8_t *p, size_t size)
 
 /* --- Reader: lifecycle ------------------------------------------------- */
 
-void
+bool
 etf_fail(struct etf_reader *r, enum etf_error error)
 {
 	if (r->error == ETF_OK)
 		r->error = error;
 	r->pos = r->end;
 	r->chars = 0;
+	return false;
 }
 
 void
@@ -246,9 +249,7 @@ get_term(struct etf_reader *r, struct term *t)
 		*t = (struct term){.type = ETF_INTEGER,
 		    .tag = SMALL_INTEGER,
 		    .number = *r->pos++};
-	if (error != ETF_OK)
-		etf_fail(r, error);
-	return error == ETF_OK;
+	return error == ETF_OK || etf_fail(r, error);
 }
 
 /* A STRING's bytes are terms from here on, n of them and NIL. */
@@ -263,40 +264,30 @@ open_string(struct etf_reader *r, struct term *t)
 static bool
 expect(struct etf_reader *r, enum etf_type type, struct term *t)
 {
-	if (!get_term(r, t))
-		return false;
-	if (t->type != type)
-		etf_fail(r, ETF_TYPE);
-	return t->type == type;
+	return get_term(r, t) && (t->type == type || etf_fail(r, ETF_TYPE));
 }
 
 /*
- * The fast path: a term of that tag, complete, its n in min..max. Of all else
+ * The fast path: a term of that tag, complete, its n at most `max`. Of all else
  * it is false, and the getter asks expect() what that is.
  */
 static inline bool
-quick(struct etf_reader *r, enum tag tag, uint32_t min, uint32_t max,
-    struct etf_bytes *b)
+quick(struct etf_reader *r, enum tag tag, uint32_t max, struct term *t)
 {
-	struct term t;
-
 	if (left(r) == 0 || *r->pos != tag || r->chars > 0 ||
-	    !decode_head(r, tag, &t) || t.n < min || t.n > max)
+	    !decode_head(r, tag, t) || t->n > max)
 		return false;
-	*b = (struct etf_bytes){t.data, t.n};
-	r->pos = t.end;
+	r->pos = t->end;
 	return true;
 }
 
 /* What was not quick() and is no rarer form: only its n can be out of range. */
-static SLOW struct etf_bytes
+static SLOW uint32_t
 refuse(struct etf_reader *r, enum etf_type type)
 {
 	struct term t;
 
-	if (expect(r, type, &t))
-		etf_fail(r, ETF_RANGE);
-	return (struct etf_bytes){NULL, 0};
+	return expect(r, type, &t) && etf_fail(r, ETF_RANGE);
 }
 
 /* An atom as UTF-8 into `dst`, which has room for any: decode_term() saw it. */
@@ -379,38 +370,29 @@ hash_add(struct nest *nest, uint64_t hash)
 
 /* In a STRING, whose bytes were paid with it, the terms are free. */
 static bool
-visit(struct etf_reader *r, struct term *t, uint32_t *budget)
+visit(struct etf_reader *r, struct term *t, int64_t *budget)
 {
-	if (*budget == 0) {
-		etf_fail(r, ETF_RANGE);
-		return false;
-	}
+	if (*budget <= 0)
+		return etf_fail(r, ETF_RANGE);
 	*budget -= r->chars == 0;
 	return get_term(r, t);
 }
 
-/* Bytes are work, too, where they are more than stepped over. */
-static void
-spend(uint32_t *work, uint32_t bytes)
-{
-	*work -= bytes / 16 < *work ? bytes / 16 : *work;
-}
-
 /* A list that is another one's tail goes on in that one's place. */
 static uint64_t
-hash_key(struct etf_reader *r, uint32_t *work)
+hash_key(struct etf_reader *r, int64_t *work)
 {
 	struct nest stack[ETF_KEY_DEPTH_MAX + 2] = {{.todo = 1}}, *top = stack;
 	struct term t;
 
 	while (stack->todo > 0 && visit(r, &t, work)) {
-		spend(work, t.n);
+		*work -= t.n / WORK_BYTES;
+		if (t.tag == LIST && t.n == 0)
+			continue; /* its tail is all of it */
 		if (t.tag == STRING && t.n > 0)
 			open_string(r, &t);
-		if (t.n > 0 && t.kids > 0 && top == stack + ETF_KEY_DEPTH_MAX)
+		if (t.kids > 0 && top == stack + ETF_KEY_DEPTH_MAX)
 			etf_fail(r, ETF_RANGE); /* nothing is read after it */
-		if (t.type == ETF_LIST && t.kids == 1)
-			continue; /* its tail is all of it */
 		if (t.type == ETF_LIST && t.kids > 0 && top->type == ETF_LIST &&
 		    top->todo == 1)
 			top->todo = t.kids;
@@ -422,20 +404,21 @@ hash_key(struct etf_reader *r, uint32_t *work)
 	return stack->hash;
 }
 
+/* An atom's bytes are checked, another term's only stepped over. */
 static void
-skip(struct etf_reader *r, uint32_t *work)
+skip(struct etf_reader *r, int64_t *work)
 {
 	struct term t;
 
 	for (uint64_t todo = 1; todo > 0 && visit(r, &t, work); todo--) {
 		todo += t.kids;
-		spend(work, t.type == ETF_ATOM ? t.n : 0);
+		*work -= t.type == ETF_ATOM ? t.n / WORK_BYTES : 0;
 	}
 }
 
 /* Of the `n` pairs that are next. */
 static void
-check_keys(struct etf_reader *r, uint32_t n, uint32_t *work)
+check_keys(struct etf_reader *r, uint32_t n, int64_t *work)
 {
 	struct etf_reader ahead = *r;
 	uint64_t hashes[ETF_PAIRS_MAX];
@@ -456,7 +439,7 @@ check_keys(struct etf_reader *r, uint32_t n, uint32_t *work)
 void
 etf_skip(struct etf_reader *r)
 {
-	uint32_t terms = ETF_TERMS_MAX, work = ETF_KEY_WORK_MAX;
+	int64_t terms = ETF_TERMS_MAX, work = ETF_KEY_WORK_MAX;
 	struct term t;
 
 	for (uint64_t todo = 1; todo > 0 && visit(r, &t, &terms); todo--) {
@@ -500,20 +483,19 @@ get_int(struct etf_reader *r, int64_t *n)
 int64_t
 etf_get_int(struct etf_reader *r, int64_t min, int64_t max)
 {
-	struct etf_bytes b;
+	struct term t;
 	int64_t n;
 	bool good = true;
 
-	if (quick(r, SMALL_INTEGER, 0, 0, &b))
-		n = *b.data;
-	else if (quick(r, INTEGER, 0, 0, &b))
-		n = (int32_t)big_endian(b.data, 4);
+	if (quick(r, SMALL_INTEGER, 0, &t))
+		n = *t.data;
+	else if (quick(r, INTEGER, 0, &t))
+		n = (int32_t)big_endian(t.data, 4);
 	else
 		good = get_int(r, &n);
 	if (good && n >= min && n <= max)
 		return n;
-	etf_fail(r, ETF_RANGE); /* an error before it stays */
-	return 0;
+	return etf_fail(r, ETF_RANGE); /* an error before it stays */
 }
 
 uint64_t
@@ -526,8 +508,7 @@ etf_get_uint(struct etf_reader *r, uint64_t max)
 	if (expect(r, ETF_INTEGER, &t) && t.n == 0 && !t.negative &&
 	    t.number <= max)
 		return t.number;
-	etf_fail(r, ETF_RANGE);
-	return 0;
+	return etf_fail(r, ETF_RANGE);
 }
 
 double
@@ -546,16 +527,11 @@ get_atom(struct etf_reader *r, char *dst, size_t size)
 {
 	char atom[ATOM_SIZE];
 	struct term t;
-	size_t len = 0;
+	size_t len = expect(r, ETF_ATOM, &t) ? copy_atom(&t, atom) : 0;
 
-	if (expect(r, ETF_ATOM, &t)) {
-		len = copy_atom(&t, atom);
-		if (len >= size || memchr(atom, '\0', len) != NULL) {
-			etf_fail(r, ETF_RANGE);
-			len = 0;
-		}
-		memcpy(dst, atom, len);
-	}
+	if (len >= size || memchr(atom, '\0', len) != NULL)
+		len = etf_fail(r, ETF_RANGE);
+	memcpy(dst, atom, len);
 	if (size > 0)
 		dst[len] = '\0';
 	return len;
@@ -585,18 +561,16 @@ copy_ascii(char *dst, const uint8_t *src, size_t n)
 size_t
 etf_get_atom(struct etf_reader *r, char *dst, size_t size)
 {
-	uint32_t max =
-	    size < ATOM_CHARS_MAX ? (uint32_t)size - 1 : ATOM_CHARS_MAX;
 	const uint8_t *start = r->pos;
-	struct etf_bytes b;
+	struct term t;
 
-	if (size > 0 && (quick(r, SMALL_ATOM_UTF8, 0, max, &b) ||
-			    quick(r, ATOM, 0, max, &b))) {
-		dst[b.len] = '\0';
-		if (copy_ascii(dst, b.data, b.len))
-			return b.len;
-		r->pos = start;
+	if ((quick(r, SMALL_ATOM_UTF8, ATOM_CHARS_MAX, &t) ||
+		quick(r, ATOM, ATOM_CHARS_MAX, &t)) &&
+	    t.n < size && copy_ascii(dst, t.data, t.n)) {
+		dst[t.n] = '\0';
+		return t.n;
 	}
+	r->pos = start;
 	return get_atom(r, dst, size);
 }
 
@@ -616,42 +590,36 @@ etf_get_bool(struct etf_reader *r)
 struct etf_bytes
 etf_get_binary(struct etf_reader *r)
 {
-	struct etf_bytes b;
+	struct term t;
 
-	return quick(r, BINARY, 0, UINT32_MAX, &b) ? b : refuse(r, ETF_BINARY);
-}
-
-static inline uint32_t
-get_tuple(struct etf_reader *r, uint32_t min, uint32_t max)
-{
-	struct etf_bytes b;
-
-	if (quick(r, SMALL_TUPLE, min, max, &b) ||
-	    quick(r, LARGE_TUPLE, min, max, &b))
-		return (uint32_t)b.len;
-	return (uint32_t)refuse(r, ETF_TUPLE).len;
+	if (quick(r, BINARY, UINT32_MAX, &t))
+		return (struct etf_bytes){t.data, t.n};
+	return (struct etf_bytes){NULL, refuse(r, ETF_BINARY)};
 }
 
 void
 etf_get_tuple(struct etf_reader *r, uint32_t arity)
 {
-	get_tuple(r, arity, arity);
+	if (etf_get_tuple_any(r, arity) != arity)
+		etf_fail(r, ETF_RANGE);
 }
 
 uint32_t
 etf_get_tuple_any(struct etf_reader *r, uint32_t max)
 {
-	return get_tuple(r, 0, max);
+	struct term t;
+
+	if (quick(r, SMALL_TUPLE, max, &t) || quick(r, LARGE_TUPLE, max, &t))
+		return t.n;
+	return refuse(r, ETF_TUPLE);
 }
 
 uint32_t
 etf_get_map(struct etf_reader *r, uint32_t max)
 {
-	struct etf_bytes b;
+	struct term t;
 
-	if (!quick(r, MAP, 0, max, &b))
-		b = refuse(r, ETF_MAP);
-	return (uint32_t)b.len;
+	return quick(r, MAP, max, &t) ? t.n : refuse(r, ETF_MAP);
 }
 
 static bool
@@ -664,19 +632,16 @@ at_nil(const struct etf_reader *r)
 uint32_t
 etf_get_list(struct etf_reader *r, uint32_t max)
 {
-	struct etf_bytes b;
+	struct term t;
 
-	if (quick(r, LIST, 0, max, &b))
-		return (uint32_t)b.len;
+	if (quick(r, LIST, max, &t))
+		return t.n;
 	if (at_nil(r))
 		return 0;
-	if (quick(r, STRING, 0, max, &b)) {
-		r->pos = b.data;
-		r->chars = (uint32_t)b.len + 1;
-	} else {
-		b = refuse(r, ETF_LIST);
-	}
-	return (uint32_t)b.len;
+	if (!quick(r, STRING, max, &t))
+		return refuse(r, ETF_LIST);
+	open_string(r, &t);
+	return t.n;
 }
 
 void
@@ -748,11 +713,9 @@ etf_get_iodata(struct etf_reader *r, size_t max, size_t *len)
 	etf_put_raw(&out, "", 1);
 	if (out.error != ETF_OK)
 		etf_fail(r, out.error == ETF_TOOBIG ? ETF_RANGE : out.error);
-	*len = 0;
-	if (r->error == ETF_OK)
-		*len = out.len - 1;
-	else
+	if (r->error != ETF_OK)
 		etf_free(&out);
+	*len = out.len > 0 ? out.len - 1 : 0;
 	return (char *)out.data;
 }
 
@@ -794,34 +757,29 @@ etf_rewind(struct etf_writer *w, size_t len)
 }
 
 /* No capacity is left after an error: room() need not ask for it. */
-static void
+static bool
 put_fail(struct etf_writer *w, enum etf_error error)
 {
 	if (w->error == ETF_OK)
 		w->error = error;
 	w->cap = w->len;
+	return false;
 }
 
 static SLOW bool
 grow(struct etf_writer *w, size_t n)
 {
-	size_t cap = w->cap < GROWTH_MIN / 2 ? GROWTH_MIN / 2 : w->cap;
+	size_t cap = w->len + n, more = cap < GROWTH_MIN ? GROWTH_MIN : cap;
 	uint8_t *data;
 
 	if (w->error != ETF_OK)
 		return false;
-	if (w->len > w->max || n > w->max - w->len) {
-		put_fail(w, ETF_TOOBIG);
-		return false;
-	}
-	cap = cap > w->max / 2 ? w->max : cap * 2;
-	if (cap < w->len + n)
-		cap = w->len + n;
+	if (n > w->max - w->len)
+		return put_fail(w, ETF_TOOBIG);
+	cap += more < w->max - cap ? more : w->max - cap;
 	data = realloc(w->data, cap);
-	if (data == NULL) {
-		put_fail(w, ETF_NOMEM);
-		return false;
-	}
+	if (data == NULL)
+		return put_fail(w, ETF_NOMEM);
 	w->data = data;
 	w->cap = cap;
 	return true;
@@ -837,55 +795,31 @@ room(struct etf_writer *w, size_t n)
 	return w->data + w->len - n;
 }
 
+/* A tag and a number of `width` bytes; room for `more`, where it points. */
 static inline uint8_t *
-store(uint8_t *p, uint32_t n)
+put_head(
+    struct etf_writer *w, enum tag tag, uint64_t n, size_t width, size_t more)
 {
-	p[0] = (uint8_t)(n >> 24);
-	p[1] = (uint8_t)(n >> 16);
-	p[2] = (uint8_t)(n >> 8);
-	p[3] = (uint8_t)n;
-	return p + 4;
-}
-
-/* A tag and one byte. */
-static inline void
-put_small(struct etf_writer *w, enum tag tag, uint8_t n)
-{
-	uint8_t *p = room(w, 2);
-
-	if (p == NULL)
-		return;
-	p[0] = (uint8_t)tag;
-	p[1] = n;
-}
-
-/* A tag and four bytes, and room for `more`. */
-static inline uint8_t *
-put_large(struct etf_writer *w, enum tag tag, uint32_t n, size_t more)
-{
-	uint8_t *p = room(w, 5 + more);
+	uint8_t *p = room(w, 1 + width + more);
 
 	if (p == NULL)
 		return NULL;
-	p[0] = (uint8_t)tag;
-	return store(p + 1, n);
+	*p++ = (uint8_t)tag;
+	n = htobe64(n << (64 - 8 * width));
+	memcpy(p, &n, width);
+	return p + width;
 }
 
 static void
 put_big(struct etf_writer *w, uint64_t magnitude, bool negative)
 {
-	uint8_t n = 4, *p;
+	uint64_t bytes = htole64(magnitude);
+	uint8_t n = 4;
 
 	while (n < 8 && magnitude >> 8 * n != 0)
 		n++;
-	p = room(w, 3u + n);
-	if (p == NULL)
-		return;
-	p[0] = SMALL_BIG;
-	p[1] = n;
-	p[2] = negative;
-	for (unsigned i = 0; i < n; i++)
-		p[3 + i] = (uint8_t)(magnitude >> 8 * i);
+	put_head(w, SMALL_BIG, (uint64_t)n << 8 | negative, 2, 0);
+	etf_put_raw(w, &bytes, n);
 }
 
 void
@@ -898,9 +832,9 @@ void
 etf_put_uint(struct etf_writer *w, uint64_t n)
 {
 	if (n <= UINT8_MAX)
-		put_small(w, SMALL_INTEGER, (uint8_t)n);
+		put_head(w, SMALL_INTEGER, n, 1, 0);
 	else if (n <= INT32_MAX)
-		put_large(w, INTEGER, (uint32_t)n, 0);
+		put_head(w, INTEGER, n, 4, 0);
 	else
 		put_big(w, n, false);
 }
@@ -911,7 +845,7 @@ etf_put_int(struct etf_writer *w, int64_t n)
 	if (n >= 0)
 		etf_put_uint(w, (uint64_t)n);
 	else if (n >= INT32_MIN)
-		put_large(w, INTEGER, (uint32_t)n, 0);
+		put_head(w, INTEGER, (uint64_t)n, 4, 0);
 	else
 		put_big(w, 0 - (uint64_t)n, true);
 }
@@ -920,16 +854,11 @@ void
 etf_put_float(struct etf_writer *w, double d)
 {
 	uint64_t bits;
-	uint8_t *p;
 
 	memcpy(&bits, &d, sizeof bits);
-	if (!is_finite(bits)) {
+	if (!is_finite(bits))
 		put_fail(w, ETF_INVALID);
-		return;
-	}
-	p = put_large(w, NEW_FLOAT, (uint32_t)(bits >> 32), 4);
-	if (p != NULL)
-		store(p, (uint32_t)bits);
+	put_head(w, NEW_FLOAT, bits, 8, 0);
 }
 
 void
@@ -938,16 +867,12 @@ etf_put_atom(struct etf_writer *w, const char *utf8)
 	size_t len = strlen(utf8);
 	enum etf_error error = check_utf8_atom((const uint8_t *)utf8, len);
 
-	if (error != ETF_OK) {
+	if (error != ETF_OK)
 		put_fail(w, error);
-		return;
-	}
-	if (len <= UINT8_MAX) {
-		put_small(w, SMALL_ATOM_UTF8, (uint8_t)len);
-	} else {
-		put_small(w, ATOM_UTF8, (uint8_t)(len >> 8));
-		etf_put_raw(w, &(uint8_t){(uint8_t)len}, 1);
-	}
+	if (len <= UINT8_MAX)
+		put_head(w, SMALL_ATOM_UTF8, len, 1, 0);
+	else
+		put_head(w, ATOM_UTF8, len, 2, 0);
 	etf_put_raw(w, utf8, len);
 }
 
@@ -975,7 +900,7 @@ etf_put_binary(struct etf_writer *w, const void *data, size_t len)
 	if (len > UINT32_MAX - 5)
 		put_fail(w, ETF_TOOBIG);
 	else
-		p = put_large(w, BINARY, (uint32_t)len, len);
+		p = put_head(w, BINARY, len, 4, len);
 	if (p != NULL && len > 0)
 		memcpy(p, data, len);
 }
@@ -990,16 +915,16 @@ void
 etf_put_tuple(struct etf_writer *w, uint32_t arity)
 {
 	if (arity <= UINT8_MAX)
-		put_small(w, SMALL_TUPLE, (uint8_t)arity);
+		put_head(w, SMALL_TUPLE, arity, 1, 0);
 	else
-		put_large(w, LARGE_TUPLE, arity, 0);
+		put_head(w, LARGE_TUPLE, arity, 4, 0);
 }
 
 void
 etf_put_list(struct etf_writer *w, uint32_t n)
 {
 	if (n > 0)
-		put_large(w, LIST, n, 0);
+		put_head(w, LIST, n, 4, 0);
 }
 
 void
@@ -1011,5 +936,5 @@ etf_put_nil(struct etf_writer *w)
 void
 etf_put_map(struct etf_writer *w, uint32_t pairs)
 {
-	put_large(w, MAP, pairs, 0);
+	put_head(w, MAP, pairs, 4, 0);
 }
