@@ -7,9 +7,10 @@
 
 #define VERSION 131
 #define ATOM_CHARS_MAX 255
-#define ATOM_SIZE (4 * ATOM_CHARS_MAX) /* as UTF-8 */
-#define WORK_BYTES 16                  /* as much work as a term */
-#define GROWTH_MIN 64                  /* the first allocation of a writer */
+#define ATOM_SIZE (4 * ATOM_CHARS_MAX)   /* as UTF-8 */
+#define EXPONENT (UINT64_C(0x7ff) << 52) /* all ones: no finite float */
+#define WORK_BYTES 16                    /* as much work as a term */
+#define GROWTH_MIN 64                    /* the first allocation of a writer */
 #define SLOW __attribute__((noinline, cold))
 
 enum tag {
@@ -34,11 +35,9 @@ enum tag {
  * How a tag's bytes are laid out: `width` bytes of a number n; then n terms
  * `kids` times over and `fixed` ones, or, with kids 0, n + `fixed` bytes.
  */
-struct form {
+static const struct form {
 	uint8_t type, width, fixed, kids;
-};
-
-static const struct form forms[UINT8_MAX + 1] = {
+} forms[UINT8_MAX + 1] = {
     [NEW_FLOAT] = {ETF_FLOAT, 0, 8, 0},
     [SMALL_INTEGER] = {ETF_INTEGER, 0, 1, 0},
     [INTEGER] = {ETF_INTEGER, 0, 4, 0},
@@ -64,8 +63,7 @@ struct term {
 	uint32_t n;      /* elements, pairs, bytes of what `number` is not */
 	uint64_t number; /* an integer's magnitude, a float's bits */
 	uint64_t kids;   /* terms that follow and belong to it */
-	const uint8_t *data; /* a scalar's bytes */
-	const uint8_t *end;
+	const uint8_t *data, *end; /* a scalar's bytes */
 };
 
 static size_t
@@ -83,12 +81,6 @@ big_endian(const uint8_t *p, size_t width)
 	while (width-- > 0)
 		n = n << 8 | *p++;
 	return n;
-}
-
-static bool
-is_finite(uint64_t bits)
-{
-	return (bits >> 52 & 0x7ff) != 0x7ff;
 }
 
 /*
@@ -123,8 +115,6 @@ check_utf8_atom(const uint8_t *p, size_t size)
 	return chars <= ATOM_CHARS_MAX ? ETF_OK : ETF_RANGE;
 }
 
-/* --- Reader: lifecycle ------------------------------------------------- */
-
 bool
 etf_fail(struct etf_reader *r, enum etf_error error)
 {
@@ -154,25 +144,10 @@ etf_done(struct etf_reader *r)
 	return r->error == ETF_OK;
 }
 
-/* --- Reader: one term -------------------------------------------------- */
-
 /*
- * The number in a SMALL_BIG's bytes, if it has 64 bits: then no bytes are left
- * in `n`. As OTP reads it, any sign byte but 0 is a minus, and -0 is 0.
+ * Of a SMALL_BIG of 64 bits no bytes are left in `n`. As OTP reads it, any sign
+ * byte but 0 is a minus, and -0 is 0.
  */
-static void
-decode_big(struct term *t)
-{
-	t->negative = *t->data++ != 0;
-	while (t->n > 0 && t->data[t->n - 1] == 0)
-		t->n--;
-	if (t->n > 8)
-		return;
-	for (; t->n > 0; t->n--)
-		t->number = t->number << 8 | t->data[t->n - 1];
-	t->negative = t->negative && t->number > 0;
-}
-
 static enum etf_error
 decode_scalar(struct term *t)
 {
@@ -187,11 +162,16 @@ decode_scalar(struct term *t)
 			t->number = (UINT64_C(1) << 32) - t->number;
 		break;
 	case SMALL_BIG:
-		decode_big(t);
+		t->negative = *t->data++ != 0;
+		while (t->n > 0 && t->data[t->n - 1] == 0)
+			t->n--;
+		for (; t->n <= 8 && t->n > 0; t->n--)
+			t->number = t->number << 8 | t->data[t->n - 1];
+		t->negative &= t->n > 0 || t->number > 0;
 		break;
 	case NEW_FLOAT:
 		t->number = big_endian(t->data, 8);
-		return is_finite(t->number) ? ETF_OK : ETF_INVALID;
+		return ~t->number & EXPONENT ? ETF_OK : ETF_INVALID;
 	case ATOM:
 		return t->n <= ATOM_CHARS_MAX ? ETF_OK : ETF_RANGE;
 	case ATOM_UTF8:
@@ -209,7 +189,7 @@ decode_head(const struct etf_reader *r, uint8_t tag, struct term *t)
 	size_t head = 1u + form->width, room = left(r);
 	uint64_t more;
 
-	if (room < head)
+	if (room < head || *r->pos != tag)
 		return false;
 	t->n = (uint32_t)big_endian(r->pos + 1, form->width);
 	t->data = r->pos + head;
@@ -221,34 +201,28 @@ decode_head(const struct etf_reader *r, uint8_t tag, struct term *t)
 	return true;
 }
 
-static enum etf_error
-decode_term(struct etf_reader *r, struct term *t)
-{
-	if (left(r) == 0)
-		return ETF_TRUNCATED;
-	*t = (struct term){.type = forms[*r->pos].type, .tag = *r->pos};
-	if (t->type == ETF_NONE)
-		return ETF_TYPE;
-	if (!decode_head(r, t->tag, t))
-		return ETF_TRUNCATED;
-	r->pos = t->end;
-	return decode_scalar(t);
-}
-
-/* In a STRING that etf_get_list() opened, its bytes and its end are terms. */
+/* In a STRING that was opened, its bytes and its end are terms. */
 static bool
 get_term(struct etf_reader *r, struct term *t)
 {
-	enum etf_error error = ETF_OK;
+	enum etf_error error;
 
-	if (r->chars == 0)
-		error = decode_term(r, t);
-	else if (--r->chars == 0)
+	if (r->chars > 0) {
 		*t = (struct term){.type = ETF_LIST, .tag = NIL};
-	else
-		*t = (struct term){.type = ETF_INTEGER,
-		    .tag = SMALL_INTEGER,
-		    .number = *r->pos++};
+		if (--r->chars > 0)
+			*t = (struct term){
+			    ETF_INTEGER, SMALL_INTEGER, .number = *r->pos++};
+		return true;
+	}
+	if (left(r) == 0)
+		return etf_fail(r, ETF_TRUNCATED);
+	*t = (struct term){.type = forms[*r->pos].type, .tag = *r->pos};
+	if (t->type == ETF_NONE)
+		return etf_fail(r, ETF_TYPE);
+	if (!decode_head(r, t->tag, t))
+		return etf_fail(r, ETF_TRUNCATED);
+	r->pos = t->end;
+	error = decode_scalar(t);
 	return error == ETF_OK || etf_fail(r, error);
 }
 
@@ -261,7 +235,7 @@ open_string(struct etf_reader *r, struct term *t)
 	t->kids = r->chars;
 }
 
-static bool
+static SLOW bool
 expect(struct etf_reader *r, enum etf_type type, struct term *t)
 {
 	return get_term(r, t) && (t->type == type || etf_fail(r, ETF_TYPE));
@@ -274,8 +248,7 @@ expect(struct etf_reader *r, enum etf_type type, struct term *t)
 static inline bool
 quick(struct etf_reader *r, enum tag tag, uint32_t max, struct term *t)
 {
-	if (left(r) == 0 || *r->pos != tag || r->chars > 0 ||
-	    !decode_head(r, tag, t) || t->n > max)
+	if (r->chars > 0 || !decode_head(r, tag, t) || t->n > max)
 		return false;
 	r->pos = t->end;
 	return true;
@@ -290,7 +263,7 @@ refuse(struct etf_reader *r, enum etf_type type)
 	return expect(r, type, &t) && etf_fail(r, ETF_RANGE);
 }
 
-/* An atom as UTF-8 into `dst`, which has room for any: decode_term() saw it. */
+/* An atom as UTF-8 into `dst`, which has room for any: get_term() saw it. */
 static size_t
 copy_atom(const struct term *t, char *dst)
 {
@@ -459,8 +432,6 @@ etf_check(const void *frame, size_t len)
 	return etf_done(&r);
 }
 
-/* --- Reader: get ------------------------------------------------------- */
-
 enum etf_type
 etf_peek(const struct etf_reader *r)
 {
@@ -469,15 +440,18 @@ etf_peek(const struct etf_reader *r)
 	return r->pos < r->end ? (enum etf_type)forms[*r->pos].type : ETF_NONE;
 }
 
-static SLOW bool
-get_int(struct etf_reader *r, int64_t *n)
+static SLOW int64_t
+get_int(struct etf_reader *r, int64_t min, int64_t max)
 {
+	bool good;
 	struct term t;
+	int64_t n;
 
 	if (!expect(r, ETF_INTEGER, &t))
-		return false;
-	*n = (int64_t)(t.negative ? 0 - t.number : t.number);
-	return t.n == 0 && (*n < 0) == t.negative;
+		return 0;
+	n = (int64_t)(t.negative ? 0 - t.number : t.number);
+	good = t.n == 0 && (n < 0) == t.negative && n >= min && n <= max;
+	return good ? n : etf_fail(r, ETF_RANGE);
 }
 
 int64_t
@@ -485,17 +459,14 @@ etf_get_int(struct etf_reader *r, int64_t min, int64_t max)
 {
 	struct term t;
 	int64_t n;
-	bool good = true;
 
 	if (quick(r, SMALL_INTEGER, 0, &t))
 		n = *t.data;
 	else if (quick(r, INTEGER, 0, &t))
 		n = (int32_t)big_endian(t.data, 4);
 	else
-		good = get_int(r, &n);
-	if (good && n >= min && n <= max)
-		return n;
-	return etf_fail(r, ETF_RANGE); /* an error before it stays */
+		return get_int(r, min, max);
+	return n >= min && n <= max ? n : etf_fail(r, ETF_RANGE);
 }
 
 uint64_t
@@ -531,9 +502,10 @@ get_atom(struct etf_reader *r, char *dst, size_t size)
 
 	if (len >= size || memchr(atom, '\0', len) != NULL)
 		len = etf_fail(r, ETF_RANGE);
-	memcpy(dst, atom, len);
-	if (size > 0)
+	if (size > 0) {
+		memcpy(dst, atom, len);
 		dst[len] = '\0';
+	}
 	return len;
 }
 
@@ -580,11 +552,8 @@ etf_get_bool(struct etf_reader *r)
 	char name[sizeof "false"];
 
 	etf_get_atom(r, name, sizeof name);
-	if (strcmp(name, "true") == 0)
-		return true;
-	if (strcmp(name, "false") != 0)
-		etf_fail(r, ETF_RANGE);
-	return false;
+	return strcmp(name, "true") == 0 ||
+	       (strcmp(name, "false") != 0 && etf_fail(r, ETF_RANGE));
 }
 
 struct etf_bytes
@@ -622,13 +591,6 @@ etf_get_map(struct etf_reader *r, uint32_t max)
 	return quick(r, MAP, max, &t) ? t.n : refuse(r, ETF_MAP);
 }
 
-static bool
-at_nil(const struct etf_reader *r)
-{
-	return r->chars == 1 ||
-	       (r->chars == 0 && r->pos < r->end && *r->pos == NIL);
-}
-
 uint32_t
 etf_get_list(struct etf_reader *r, uint32_t max)
 {
@@ -636,7 +598,7 @@ etf_get_list(struct etf_reader *r, uint32_t max)
 
 	if (quick(r, LIST, max, &t))
 		return t.n;
-	if (at_nil(r))
+	if (r->chars == 1 || (r->chars == 0 && left(r) > 0 && *r->pos == NIL))
 		return 0;
 	if (!quick(r, STRING, max, &t))
 		return refuse(r, ETF_LIST);
@@ -647,15 +609,13 @@ etf_get_list(struct etf_reader *r, uint32_t max)
 void
 etf_get_nil(struct etf_reader *r)
 {
-	if (!at_nil(r))
-		etf_fail(r, left(r) > 0 ? ETF_TYPE : ETF_TRUNCATED);
-	else if (r->chars > 0)
-		r->chars = 0;
-	else
-		r->pos++;
-}
+	struct term t;
 
-/* --- Reader: iodata ---------------------------------------------------- */
+	if (r->chars == 1)
+		r->chars = 0;
+	else if (!quick(r, NIL, 0, &t))
+		etf_fail(r, left(r) > 0 ? ETF_TYPE : ETF_TRUNCATED);
+}
 
 /* Appends what is no LIST. An integer is a byte only as a list's element. */
 static void
@@ -678,43 +638,36 @@ flatten_term(struct etf_reader *r, const struct term *t, bool element,
  * `stack` has the same of the lists around it. A tail that is a list takes the
  * place of the list that it ends, and the term as a whole is like a tail.
  */
-static void
-flatten(struct etf_reader *r, struct etf_writer *out, struct etf_writer *stack)
-{
-	uint64_t todo = 1;
-	struct term t;
-
-	while (todo > 0 && stack->error == ETF_OK && get_term(r, &t)) {
-		if (t.tag == LIST) {
-			if (t.n > 0 && --todo > 0)
-				etf_put_raw(stack, &todo, sizeof todo);
-			todo = t.n > 0 ? t.kids : todo;
-			continue;
-		}
-		flatten_term(r, &t, todo > 1, out);
-		if (--todo == 0 && stack->len > 0) {
-			stack->len -= sizeof todo;
-			memcpy(&todo, stack->data + stack->len, sizeof todo);
-		}
-	}
-	if (stack->error != ETF_OK)
-		etf_fail(r, stack->error);
-}
-
 char *
 etf_get_iodata(struct etf_reader *r, size_t max, size_t *len)
 {
-	struct etf_writer out, stack;
+	struct etf_writer out = {.max = max < SIZE_MAX ? max + 1 : max};
+	struct etf_writer stack = {.max = SIZE_MAX};
+	uint64_t todo = 1;
+	struct term t;
 
-	etf_init(&out, max < SIZE_MAX ? max + 1 : max);
-	etf_init(&stack, SIZE_MAX);
-	flatten(r, &out, &stack);
-	etf_free(&stack);
+	while (todo > 0 && stack.error == ETF_OK && get_term(r, &t)) {
+		if (t.tag != LIST) {
+			flatten_term(r, &t, todo-- > 1, &out);
+			if (todo == 0 && stack.len > 0) {
+				stack.len -= sizeof todo;
+				memcpy(
+				    &todo, stack.data + stack.len, sizeof todo);
+			}
+		} else if (t.n > 0) {
+			if (--todo > 0)
+				etf_put_raw(&stack, &todo, sizeof todo);
+			todo = t.kids;
+		}
+	}
 	etf_put_raw(&out, "", 1);
+	if (stack.error != ETF_OK || out.error == ETF_NOMEM)
+		etf_fail(r, ETF_NOMEM);
 	if (out.error != ETF_OK)
-		etf_fail(r, out.error == ETF_TOOBIG ? ETF_RANGE : out.error);
+		etf_fail(r, ETF_RANGE);
 	if (r->error != ETF_OK)
 		etf_free(&out);
+	etf_free(&stack);
 	*len = out.len > 0 ? out.len - 1 : 0;
 	return (char *)out.data;
 }
@@ -725,12 +678,11 @@ etf_get_string(struct etf_reader *r, size_t max)
 	size_t len;
 	char *s = etf_get_iodata(r, max, &len);
 
-	if (s != NULL && memchr(s, '\0', len) != NULL) {
-		etf_fail(r, ETF_RANGE);
-		free(s);
-		s = NULL;
-	}
-	return s;
+	if (s == NULL || memchr(s, '\0', len) == NULL)
+		return s;
+	etf_fail(r, ETF_RANGE);
+	free(s);
+	return NULL;
 }
 
 /* --- Writer ------------------------------------------------------------ */
@@ -856,7 +808,7 @@ etf_put_float(struct etf_writer *w, double d)
 	uint64_t bits;
 
 	memcpy(&bits, &d, sizeof bits);
-	if (!is_finite(bits))
+	if ((~bits & EXPONENT) == 0)
 		put_fail(w, ETF_INVALID);
 	put_head(w, NEW_FLOAT, bits, 8, 0);
 }

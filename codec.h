@@ -95,7 +95,7 @@ bool etf_check(const void *frame, size_t len);
 /* True when there was no error and no byte is left; else ETF_TRAILING. */
 bool etf_done(struct etf_reader *r);
 
-/* Sets an error from outside (a value that the caller refuses). Always false. */
+/* Sets an error from outside (a value that the caller refuses): false, always. */
 bool etf_fail(struct etf_reader *r, enum etf_error error);
 
 /* --- Reader: get. On an error: zero, and the reader is empty ------------ */
