@@ -83,10 +83,7 @@ big_endian(const uint8_t *p, size_t width)
 	return n;
 }
 
-/*
- * An atom is as long as its characters are many: 255 of them have up to 1,020
- * bytes. Overlong forms, surrogates and what is over U+10FFFF are no UTF-8.
- */
+/* Overlong forms, surrogates and what is over U+10FFFF are no UTF-8. */
 static enum etf_error
 check_utf8_atom(const uint8_t *p, size_t size)
 {
@@ -241,10 +238,7 @@ expect(struct etf_reader *r, enum etf_type type, struct term *t)
 	return get_term(r, t) && (t->type == type || etf_fail(r, ETF_TYPE));
 }
 
-/*
- * The fast path: a term of that tag, complete, its n at most `max`. Of all else
- * it is false, and the getter asks expect() what that is.
- */
+/* The fast path; when it is false, the getter asks expect() what there is. */
 static inline bool
 quick(struct etf_reader *r, enum tag tag, uint32_t max, struct term *t)
 {
@@ -285,15 +279,13 @@ copy_atom(const struct term *t, char *dst)
 /* --- Reader: check and skip -------------------------------------------- */
 
 /*
- * Equal keys are found by a hash of what a key means, not of how it is
- * encoded, so that equal terms always have equal hashes. A nest is a term in a
- * key, and the hash of what was read of it.
+ * A term in a key of which more is to come. Equal keys are found by a hash of
+ * what they mean, however each is encoded.
  */
 struct nest {
 	enum etf_type type;
-	uint64_t todo; /* terms still to come, a list's tail among them */
-	uint64_t hash;
-	uint64_t key; /* in a map, when its value is next */
+	uint64_t todo;      /* terms still to come, a list's tail among them */
+	uint64_t hash, key; /* a map's key whose value is next */
 };
 
 /* Not the same when the two change places. */
@@ -306,10 +298,7 @@ mix(uint64_t hash, uint64_t n)
 	return hash ^ hash >> 32;
 }
 
-/*
- * Of a scalar, or a head: a list's n is not in it, for however a list was cut
- * into LISTs and STRINGs, it is one. The zeros are equal, as until OTP 26.
- */
+/* Of a scalar, or a head. The zeros are equal, as until OTP 26. */
 static uint64_t
 hash_term(const struct term *t)
 {
@@ -317,7 +306,7 @@ hash_term(const struct term *t)
 	bool zero = t->type == ETF_FLOAT && t->number << 1 == 0;
 	uint64_t hash = mix(mix(t->type, t->negative), zero ? 0 : t->number);
 	const uint8_t *p = t->data;
-	size_t n = t->type == ETF_LIST ? 0 : t->n;
+	size_t n = t->type == ETF_LIST ? 0 : t->n; /* it may be cut */
 
 	if (t->type == ETF_ATOM) {
 		n = copy_atom(t, atom);
@@ -328,7 +317,7 @@ hash_term(const struct term *t)
 	return mix(hash, n);
 }
 
-/* Adds a whole term to the one it is in. */
+/* Adds a whole term to the one it is in; a map's pairs in any order. */
 static void
 hash_add(struct nest *nest, uint64_t hash)
 {
@@ -338,7 +327,7 @@ hash_add(struct nest *nest, uint64_t hash)
 	else if (nest->todo % 2 == 1)
 		nest->key = hash;
 	else
-		nest->hash += mix(nest->key, hash); /* in any order */
+		nest->hash += mix(nest->key, hash);
 }
 
 /* In a STRING, whose bytes were paid with it, the terms are free. */
@@ -377,36 +366,27 @@ hash_key(struct etf_reader *r, int64_t *work)
 	return stack->hash;
 }
 
-/* An atom's bytes are checked, another term's only stepped over. */
-static void
-skip(struct etf_reader *r, int64_t *work)
-{
-	struct term t;
-
-	for (uint64_t todo = 1; todo > 0 && visit(r, &t, work); todo--) {
-		todo += t.kids;
-		*work -= t.type == ETF_ATOM ? t.n / WORK_BYTES : 0;
-	}
-}
-
-/* Of the `n` pairs that are next. */
+/* Of the `n` pairs that are next. Of a value only atoms are looked at. */
 static void
 check_keys(struct etf_reader *r, uint32_t n, int64_t *work)
 {
 	struct etf_reader ahead = *r;
 	uint64_t hashes[ETF_PAIRS_MAX];
+	struct term t;
 
 	if (n > ETF_PAIRS_MAX)
-		etf_fail(r, ETF_RANGE);
-	for (uint32_t i = 0; i < n && r->error == ETF_OK; i++) {
+		etf_fail(&ahead, ETF_RANGE);
+	for (uint32_t i = 0; i < n && ahead.error == ETF_OK; i++) {
 		hashes[i] = hash_key(&ahead, work);
-		skip(&ahead, work);
-		if (ahead.error != ETF_OK)
-			etf_fail(r, ahead.error);
+		for (uint64_t todo = 1; todo > 0 && visit(&ahead, &t, work);
+		     todo += t.kids - 1)
+			*work -= t.type == ETF_ATOM ? t.n / WORK_BYTES : 0;
 		for (uint32_t j = 0; j < i; j++)
 			if (hashes[i] == hashes[j])
-				etf_fail(r, ETF_INVALID);
+				etf_fail(&ahead, ETF_INVALID);
 	}
+	if (ahead.error != ETF_OK)
+		etf_fail(r, ahead.error);
 }
 
 void
@@ -415,11 +395,10 @@ etf_skip(struct etf_reader *r)
 	int64_t terms = ETF_TERMS_MAX, work = ETF_KEY_WORK_MAX;
 	struct term t;
 
-	for (uint64_t todo = 1; todo > 0 && visit(r, &t, &terms); todo--) {
-		todo += t.kids;
+	for (uint64_t todo = 1; todo > 0 && visit(r, &t, &terms);
+	     todo += t.kids - 1)
 		if (t.tag == MAP && t.n > 1)
 			check_keys(r, t.n, &work);
-	}
 }
 
 bool
@@ -443,15 +422,15 @@ etf_peek(const struct etf_reader *r)
 static SLOW int64_t
 get_int(struct etf_reader *r, int64_t min, int64_t max)
 {
-	bool good;
 	struct term t;
 	int64_t n;
 
 	if (!expect(r, ETF_INTEGER, &t))
 		return 0;
 	n = (int64_t)(t.negative ? 0 - t.number : t.number);
-	good = t.n == 0 && (n < 0) == t.negative && n >= min && n <= max;
-	return good ? n : etf_fail(r, ETF_RANGE);
+	if (t.n > 0 || (n < 0) != t.negative || n < min || n > max)
+		return etf_fail(r, ETF_RANGE);
+	return n;
 }
 
 int64_t
@@ -509,25 +488,32 @@ get_atom(struct etf_reader *r, char *dst, size_t size)
 	return len;
 }
 
-/* True when all are ASCII and none is NUL: eight at a time, the last twice. */
+/* Copies eight bytes; 0 when all are ASCII and none is NUL. */
+static inline uint64_t
+copy_eight(char *dst, const uint8_t *src)
+{
+	const uint64_t ones = UINT64_C(0x0101010101010101);
+	uint64_t word;
+
+	memcpy(&word, src, 8);
+	memcpy(dst, &word, 8);
+	return (word | (word - ones)) & ones << 7;
+}
+
 static inline bool
 copy_ascii(char *dst, const uint8_t *src, size_t n)
 {
-	const uint64_t ones = UINT64_C(0x0101010101010101);
-	uint64_t odd = 0, word = 0;
+	uint64_t odd = 0;
 
-	for (size_t i = 0; n >= 8 && i < n; i += 8) {
-		size_t at = i < n - 8 ? i : n - 8;
-
-		memcpy(&word, src + at, 8);
-		memcpy(dst + at, &word, 8);
-		odd |= word | (word - ones);
-	}
+	for (size_t i = 0; i + 8 < n; i += 8)
+		odd |= copy_eight(dst + i, src + i);
+	if (n >= 8)
+		odd |= copy_eight(dst + n - 8, src + n - 8);
 	for (size_t i = 0; n < 8 && i < n; i++) {
-		odd |= src[i] | (uint8_t)(src[i] - 1);
 		dst[i] = (char)src[i];
+		odd |= src[i] - 1u >= 0x7f;
 	}
-	return (odd & ones << 7) == 0;
+	return odd == 0;
 }
 
 size_t
@@ -569,7 +555,12 @@ etf_get_binary(struct etf_reader *r)
 void
 etf_get_tuple(struct etf_reader *r, uint32_t arity)
 {
-	if (etf_get_tuple_any(r, arity) != arity)
+	struct term t;
+
+	if (!quick(r, SMALL_TUPLE, arity, &t) &&
+	    !quick(r, LARGE_TUPLE, arity, &t))
+		refuse(r, ETF_TUPLE);
+	else if (t.n != arity)
 		etf_fail(r, ETF_RANGE);
 }
 
@@ -634,9 +625,8 @@ flatten_term(struct etf_reader *r, const struct term *t, bool element,
 }
 
 /*
- * `todo` terms are still to come of the innermost list, its tail the last;
- * `stack` has the same of the lists around it. A tail that is a list takes the
- * place of the list that it ends, and the term as a whole is like a tail.
+ * `todo` terms of the innermost list are still to come, its tail the last, and
+ * of those around it `stack` has them. A list that is a tail takes its place.
  */
 char *
 etf_get_iodata(struct etf_reader *r, size_t max, size_t *len)
