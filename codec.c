@@ -13,23 +13,11 @@
 #define GROWTH_MIN 64                    /* the first allocation of a writer */
 #define SLOW __attribute__((noinline, cold))
 
-enum tag {
-	NEW_FLOAT = 70,
-	SMALL_INTEGER = 97,
-	INTEGER = 98,
-	ATOM = 100,
-	SMALL_TUPLE = 104,
-	LARGE_TUPLE = 105,
-	NIL = 106,
-	STRING = 107,
-	LIST = 108,
-	BINARY = 109,
-	SMALL_BIG = 110,
-	SMALL_ATOM = 115,
-	MAP = 116,
-	ATOM_UTF8 = 118,
-	SMALL_ATOM_UTF8 = 119
-};
+/* The tags, by kind. */
+enum { SMALL_INTEGER = 97, INTEGER = 98, SMALL_BIG = 110, NEW_FLOAT = 70 };
+enum { ATOM = 100, SMALL_ATOM = 115, ATOM_UTF8 = 118, SMALL_ATOM_UTF8 = 119 };
+enum { NIL = 106, STRING = 107, LIST = 108, BINARY = 109 };
+enum { SMALL_TUPLE = 104, LARGE_TUPLE = 105, MAP = 116 };
 
 /*
  * How a tag's bytes are laid out: `width` bytes of a number n; then n terms
@@ -141,10 +129,7 @@ etf_done(struct etf_reader *r)
 	return r->error == ETF_OK;
 }
 
-/*
- * Of a SMALL_BIG of 64 bits no bytes are left in `n`. As OTP reads it, any sign
- * byte but 0 is a minus, and -0 is 0.
- */
+/* As OTP reads a SMALL_BIG, any sign byte but 0 is a minus, and -0 is 0. */
 static enum etf_error
 decode_scalar(struct term *t)
 {
@@ -205,10 +190,10 @@ get_term(struct etf_reader *r, struct term *t)
 	enum etf_error error;
 
 	if (r->chars > 0) {
-		*t = (struct term){.type = ETF_LIST, .tag = NIL};
-		if (--r->chars > 0)
-			*t = (struct term){
-			    ETF_INTEGER, SMALL_INTEGER, .number = *r->pos++};
+		r->chars--;
+		*t = (struct term){r->chars > 0 ? ETF_INTEGER : ETF_LIST};
+		if (r->chars > 0)
+			t->number = *r->pos++;
 		return true;
 	}
 	if (left(r) == 0)
@@ -240,7 +225,7 @@ expect(struct etf_reader *r, enum etf_type type, struct term *t)
 
 /* The fast path; when it is false, the getter asks expect() what there is. */
 static inline bool
-quick(struct etf_reader *r, enum tag tag, uint32_t max, struct term *t)
+quick(struct etf_reader *r, uint8_t tag, uint32_t max, struct term *t)
 {
 	if (r->chars > 0 || !decode_head(r, tag, t) || t->n > max)
 		return false;
@@ -278,10 +263,7 @@ copy_atom(const struct term *t, char *dst)
 
 /* --- Reader: check and skip -------------------------------------------- */
 
-/*
- * A term in a key of which more is to come. Equal keys are found by a hash of
- * what they mean, however each is encoded.
- */
+/* A term in a key. It is hashed by what it means, however it is encoded. */
 struct nest {
 	enum etf_type type;
 	uint64_t todo;      /* terms still to come, a list's tail among them */
@@ -740,13 +722,13 @@ room(struct etf_writer *w, size_t n)
 /* A tag and a number of `width` bytes; room for `more`, where it points. */
 static inline uint8_t *
 put_head(
-    struct etf_writer *w, enum tag tag, uint64_t n, size_t width, size_t more)
+    struct etf_writer *w, uint8_t tag, uint64_t n, size_t width, size_t more)
 {
 	uint8_t *p = room(w, 1 + width + more);
 
 	if (p == NULL)
 		return NULL;
-	*p++ = (uint8_t)tag;
+	*p++ = tag;
 	n = htobe64(n << (64 - 8 * width));
 	memcpy(p, &n, width);
 	return p + width;

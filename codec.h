@@ -1,7 +1,6 @@
 /* SPDX-License-Identifier: ISC */
 /*
  * Erlang's External Term Format (ETF): a bounded reader and a growing writer.
- *
  * Pure: no system calls, no globals; memory only for what the writer holds.
  *
  * Errors are sticky, in both directions. The first one is kept, the reader is
@@ -14,10 +13,7 @@
  *	if (!etf_done(&r))
  *		return badarg(call);
  *
- * The tags read are the fifteen that OTP sends: SMALL_INTEGER 97, INTEGER 98,
- * NEW_FLOAT 70, NIL 106, STRING 107, BINARY 109, ATOM 100, SMALL_ATOM 115,
- * ATOM_UTF8 118, SMALL_ATOM_UTF8 119, SMALL_BIG 110, SMALL_TUPLE 104,
- * LARGE_TUPLE 105, LIST 108, MAP 116. Every other tag is ETF_TYPE.
+ * The tags read are the fifteen that OTP sends; every other one is ETF_TYPE.
  */
 #ifndef CODEC_H
 #define CODEC_H
@@ -61,14 +57,10 @@ struct etf_bytes {
 };
 
 struct etf_reader {
-	const uint8_t *pos;
-	const uint8_t *end;
+	const uint8_t *pos, *end;
 	enum etf_error error;
-	uint32_t
-	    chars; /* in a STRING: bytes still to be read, and 1 for its end */
+	uint32_t chars; /* of an open STRING: bytes left, and 1 for its end */
 };
-
-/* --- Reader: lifecycle ------------------------------------------------- */
 
 /*
  * Opens a frame: `len` bytes that begin with the version byte 131. The reader
@@ -78,92 +70,73 @@ void etf_open(struct etf_reader *r, const void *frame, size_t len);
 
 /*
  * True when the frame holds the version byte, one well-formed term within our
- * tag set and limits, and nothing else: exactly the frames that OTP's
- * binary_to_term/1 accepts (which ignores bytes after the term).
- *
- * The keys of a map must be different terms, however each is encoded: 97 1 and
- * 98 0 0 0 1 are the same, as are 0.0 and -0.0 (OTP 27 tells these apart). Keys
- * are compared by a hash of 64 bits, so that two different ones are refused by
- * one chance in 2^64.
+ * tag set and limits, and nothing else: what binary_to_term/1 accepts. Keys of
+ * a map must differ, however each is encoded: 97 1 and 98 0 0 0 1 are the same,
+ * as are 0.0 and -0.0 (OTP 27 tells these apart). They are compared by a hash
+ * of 64 bits: one chance in 2^64 that two different ones are refused.
  *
  * Iterative, no allocation, 12 KiB of stack. The work for keys is bounded, too:
- * ETF_KEY_WORK_MAX terms or 16 bytes of them, and the comparison of each of a
- * map's keys, by its hash, with those before it.
+ * ETF_KEY_WORK_MAX terms or 16 bytes of them, and within a map the comparison
+ * of each key's hash with those before it.
  */
 bool etf_check(const void *frame, size_t len);
+
+/* Skips one term of any kind, checking it like etf_check(). */
+void etf_skip(struct etf_reader *r);
 
 /* True when there was no error and no byte is left; else ETF_TRAILING. */
 bool etf_done(struct etf_reader *r);
 
-/* Sets an error from outside (a value that the caller refuses): false, always. */
+/* Sets an error from outside (a value that the caller refuses); is false. */
 bool etf_fail(struct etf_reader *r, enum etf_error error);
-
-/* --- Reader: get. On an error: zero, and the reader is empty ------------ */
 
 /* The type of the next term, of which only the tag is looked at. */
 enum etf_type etf_peek(const struct etf_reader *r);
 
-/* An integer min..max (any of the integer tags). */
+/* An integer min..max or 0..max; a finite float; bytes in the frame itself. */
 int64_t etf_get_int(struct etf_reader *r, int64_t min, int64_t max);
-
-/* An integer 0..max. */
 uint64_t etf_get_uint(struct etf_reader *r, uint64_t max);
-
-/* A float that is finite. */
 double etf_get_float(struct etf_reader *r);
+struct etf_bytes etf_get_binary(struct etf_reader *r);
 
 /*
  * An atom, as UTF-8 with a NUL at the end, into `dst` of `size` bytes; returns
- * its length. An atom that does not fit, or has a NUL in it: ETF_RANGE.
+ * its length. An atom that does not fit, or has a NUL in it: ETF_RANGE. Or the
+ * atom true or false.
  */
 size_t etf_get_atom(struct etf_reader *r, char *dst, size_t size);
-
-/* The atom true or false. */
 bool etf_get_bool(struct etf_reader *r);
 
-/* A binary, pointing into the frame. */
-struct etf_bytes etf_get_binary(struct etf_reader *r);
-
-/* A tuple's header: its arity, which must be `arity`. The elements follow. */
-void etf_get_tuple(struct etf_reader *r, uint32_t arity);
-
-/* A tuple's header, any arity up to `max`. */
-uint32_t etf_get_tuple_any(struct etf_reader *r, uint32_t max);
-
 /*
- * A list's header: the number of elements, up to `max`. The elements follow,
- * and after the last one etf_get_nil() (for every list, the empty one too). The
- * elements of a STRING are read as integers like any others. A list cut into
- * several, which OTP never sends, is ETF_TYPE where the first should end.
+ * The header of a tuple of `arity`, or of up to `max`, which is returned; of a
+ * map, whose number of pairs is returned. The elements follow.
  */
-uint32_t etf_get_list(struct etf_reader *r, uint32_t max);
-
-/* The end of a proper list. */
-void etf_get_nil(struct etf_reader *r);
-
-/* A map's header: the number of key-value pairs, up to `max`. */
+void etf_get_tuple(struct etf_reader *r, uint32_t arity);
+uint32_t etf_get_tuple_any(struct etf_reader *r, uint32_t max);
 uint32_t etf_get_map(struct etf_reader *r, uint32_t max);
 
 /*
- * Iodata (binary, string, iolist nested to any depth), flattened to what
- * erlang:iolist_to_binary/1 gives, of at most `max` bytes. Returns malloc'd
- * bytes with a NUL after the last one, the caller frees; NULL on an error.
- * Integers over 255, improper tails that are no binary: ETF_TYPE.
+ * A list's header: the number of elements, up to `max`. They follow, those of a
+ * STRING as integers, and after the last one etf_get_nil(), for the empty list,
+ * too. A list cut into several, which OTP never sends: ETF_TYPE at a cut.
+ */
+uint32_t etf_get_list(struct etf_reader *r, uint32_t max);
+void etf_get_nil(struct etf_reader *r);
+
+/*
+ * Iodata of any depth, flattened as by iolist_to_binary/1, at most `max` bytes.
+ * Returns malloc'd bytes with a NUL after the last one, the caller frees; NULL
+ * on an error. Integers over 255, improper tails that are no binary: ETF_TYPE;
+ * a NUL among the bytes of etf_get_string(), a C string: ETF_RANGE.
  */
 char *etf_get_iodata(struct etf_reader *r, size_t max, size_t *len);
-
-/* The same, refused with ETF_RANGE when a NUL is in it: a C string. */
 char *etf_get_string(struct etf_reader *r, size_t max);
-
-/* Skips one term of any kind, checking it like etf_check(). */
-void etf_skip(struct etf_reader *r);
 
 /* --- Writer ------------------------------------------------------------ */
 
 struct etf_writer {
 	uint8_t *data; /* malloc'd, or NULL */
-	size_t len;
-	size_t cap;
+	size_t len, cap;
 	size_t max; /* the most that `len` may reach */
 	enum etf_error error;
 };
@@ -181,8 +154,10 @@ void etf_rewind(struct etf_writer *w, size_t len);
  * Each writes the smallest encoding, the bytes of term_to_binary/1 (OTP 26:
  * atoms as UTF-8), but for a list of bytes: that is a LIST like any other. What
  * OTP would refuse (an atom of no UTF-8 or over 255 characters, a float that is
- * not finite) is an error. After an error they do nothing.
+ * not finite) is an error. After an error they do nothing. Raw bytes are
+ * appended as they are: a term encoded elsewhere, or no term at all.
  */
+void etf_put_raw(struct etf_writer *w, const void *data, size_t len);
 void etf_put_version(struct etf_writer *w);
 void etf_put_int(struct etf_writer *w, int64_t n);
 void etf_put_uint(struct etf_writer *w, uint64_t n);
@@ -195,8 +170,5 @@ void etf_put_tuple(struct etf_writer *w, uint32_t arity);
 void etf_put_list(struct etf_writer *w, uint32_t n); /* 0: writes nothing */
 void etf_put_nil(struct etf_writer *w);              /* ends every list */
 void etf_put_map(struct etf_writer *w, uint32_t pairs);
-
-/* Appends bytes as they are: a term encoded elsewhere, or no term at all. */
-void etf_put_raw(struct etf_writer *w, const void *data, size_t len);
 
 #endif
