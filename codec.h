@@ -62,10 +62,7 @@ struct etf_reader {
 	uint32_t chars; /* of an open STRING: bytes left, and 1 for its end */
 };
 
-/*
- * Opens a frame: `len` bytes that begin with the version byte 131. The reader
- * points into `frame`, which must outlive it.
- */
+/* Opens a frame, which begins with the byte 131 and must outlive the reader. */
 void etf_open(struct etf_reader *r, const void *frame, size_t len);
 
 /*
@@ -77,11 +74,9 @@ void etf_open(struct etf_reader *r, const void *frame, size_t len);
  *
  * Iterative, no allocation, 12 KiB of stack. The work for keys is bounded, too:
  * ETF_KEY_WORK_MAX terms or 16 bytes of them, and within a map the comparison
- * of each key's hash with those before it.
+ * of each key's hash with those before it. etf_skip() checks a term likewise.
  */
 bool etf_check(const void *frame, size_t len);
-
-/* Skips one term of any kind, checking it like etf_check(). */
 void etf_skip(struct etf_reader *r);
 
 /* True when there was no error and no byte is left; else ETF_TRAILING. */
@@ -93,7 +88,7 @@ bool etf_fail(struct etf_reader *r, enum etf_error error);
 /* The type of the next term, of which only the tag is looked at. */
 enum etf_type etf_peek(const struct etf_reader *r);
 
-/* An integer min..max or 0..max; a finite float; bytes in the frame itself. */
+/* An integer min..max or 0..max; a finite float; a binary in the frame. */
 int64_t etf_get_int(struct etf_reader *r, int64_t min, int64_t max);
 uint64_t etf_get_uint(struct etf_reader *r, uint64_t max);
 double etf_get_float(struct etf_reader *r);
@@ -101,11 +96,10 @@ struct etf_bytes etf_get_binary(struct etf_reader *r);
 
 /*
  * An atom, as UTF-8 with a NUL at the end, into `dst` of `size` bytes; returns
- * its length. An atom that does not fit, or has a NUL in it: ETF_RANGE. Or the
- * atom true or false.
+ * its length. One that does not fit, or has a NUL in it: ETF_RANGE.
  */
 size_t etf_get_atom(struct etf_reader *r, char *dst, size_t size);
-bool etf_get_bool(struct etf_reader *r);
+bool etf_get_bool(struct etf_reader *r); /* the atom true or false */
 
 /*
  * The header of a tuple of `arity`, or of up to `max`, which is returned; of a
@@ -132,8 +126,6 @@ void etf_get_nil(struct etf_reader *r);
 char *etf_get_iodata(struct etf_reader *r, size_t max, size_t *len);
 char *etf_get_string(struct etf_reader *r, size_t max);
 
-/* --- Writer ------------------------------------------------------------ */
-
 struct etf_writer {
 	uint8_t *data; /* malloc'd, or NULL */
 	size_t len, cap;
@@ -141,10 +133,8 @@ struct etf_writer {
 	enum etf_error error;
 };
 
-/* An empty writer of at most `max` bytes; allocates nothing yet. */
+/* A writer of at most `max` bytes, nothing allocated; etf_free(): so again. */
 void etf_init(struct etf_writer *w, size_t max);
-
-/* Frees the bytes; the writer is as after etf_init(). */
 void etf_free(struct etf_writer *w);
 
 /* Forgets what was written after the first `len` bytes, and the error. */
