@@ -2,9 +2,9 @@
 /*
  * The command table: one row a command, and the row's function.
  *
- * A row gets its arguments, asks whether they were right and complete
- * (args_done), calls, and replies; a wrong request has cost nothing by then.
- * This file alone calls liblxc. What its rows avoid is named at each.
+ * A row has its arguments read and found right (args_read), acts and replies; a
+ * wrong request has cost nothing by then. This file alone calls liblxc. What
+ * its rows avoid is named at each.
  */
 #include <sys/mman.h>
 #include <sys/stat.h>
@@ -32,6 +32,8 @@
 #define WHY_MAX (64u << 10)
 
 #define DEFAULT_PATH "/var/lib/lxc" /* when there is no liblxc to ask */
+#define TEXT_MAX (1u << 20)         /* a configuration value */
+#define ARGV_MAX 65536u             /* words of a command */
 
 /* --- liblxc ------------------------------------------------------------ */
 
@@ -45,7 +47,6 @@
 	X(lxc_container_put)          \
 	X(lxc_get_global_config_item) \
 	X(lxc_get_version)            \
-	X(lxc_get_wait_states)        \
 	X(lxc_log_close)              \
 	X(lxc_log_init)
 
@@ -95,19 +96,215 @@ raise_class(struct call *call, const char *class)
 	etf_put_atom(&call->result, class);
 }
 
-/* Every row asks this before it acts; op_run() for one without arguments. */
-static bool
-args_done(struct call *call)
+static const char *const lifetimes[] = {"temporary", "transient", "permanent"};
+
+static void
+strings_free(struct strings *l)
 {
-	etf_get_nil(call->in);
-	if (etf_done(call->in))
-		return true;
-	raise_class(
-	    call, call->in->error == ETF_NOMEM ? "system_limit" : "badarg");
+	for (size_t i = 0; i < l->n; i++)
+		free(l->v[i]);
+	free(l->v);
+}
+
+/* Takes `s` over, in every case. */
+static bool
+strings_add(struct strings *l, char *s)
+{
+	char **v = s ? realloc(l->v, (l->n + 2) * sizeof(*v)) : NULL;
+
+	if (v == NULL) {
+		free(s);
+		return false;
+	}
+	l->v = v;
+	v[l->n++] = s;
+	v[l->n] = NULL;
+	return true;
+}
+
+/* True when `name`, `len` bytes of it, is one of "A|B|C". */
+static bool
+states_have(const char *states, const char *name, size_t len)
+{
+	for (const char *p = states; p != NULL; p = strchr(p, '|')) {
+		p += *p == '|';
+		if (strcspn(p, "|") == len && strncmp(p, name, len) == 0)
+			return true;
+	}
 	return false;
 }
 
-/* A row without arguments that asks or does one thing. */
+/* True when every one of "A|B|C" is the name of a state. */
+static bool
+states_valid(const char *states)
+{
+	size_t len;
+
+	do {
+		len = strcspn(states, "|");
+		if (!states_have("STOPPED|STARTING|RUNNING|STOPPING|ABORTING|"
+				 "FREEZING|FROZEN|THAWED",
+			states, len))
+			return false;
+		states += len;
+	} while (*states++ == '|');
+	return true;
+}
+
+bool
+op_valid_name(const char *name)
+{
+	const size_t len = strspn(name,
+	    "abcdefghijklmnopqrstuvwxyzABCDEFGHIJKLMNOPQRSTUVWXYZ0123456789"
+	    "._-");
+
+	return len > 0 && len <= NAME_MAX_LEN && name[len] == '\0' &&
+	       strcmp(name, ".") != 0 && strcmp(name, "..") != 0;
+}
+
+static int
+get_lifetime(struct etf_reader *in)
+{
+	char atom[16];
+	int i;
+
+	etf_get_atom(in, atom, sizeof(atom));
+	for (i = TEMPORARY; i <= PERMANENT && strcmp(atom, lifetimes[i]); i++)
+		continue;
+	if (i > PERMANENT)
+		etf_fail(in, ETF_RANGE);
+	return i;
+}
+
+/* Seconds, -1 or the atom infinity: for ever. */
+static int
+get_timeout(struct etf_reader *in)
+{
+	char atom[16];
+
+	if (etf_peek(in) != ETF_ATOM)
+		return (int)etf_get_int(in, -1, INT_MAX);
+	etf_get_atom(in, atom, sizeof(atom));
+	if (strcmp(atom, "infinity") != 0)
+		etf_fail(in, ETF_RANGE);
+	return -1;
+}
+
+/* A command: [iodata()], or one iodata() as its only word; <<>>: no word. */
+static void
+get_argv(struct etf_reader *in, struct strings *argv)
+{
+	struct etf_reader ahead = *in;
+	const bool many = etf_peek(in) == ETF_LIST &&
+			  (etf_get_list(&ahead, UINT32_MAX) == 0 ||
+			      etf_peek(&ahead) != ETF_INTEGER);
+	uint32_t n = many ? etf_get_list(in, ARGV_MAX) : 1;
+
+	for (; n > 0; n--)
+		if (!strings_add(argv, etf_get_string(in, TEXT_MAX)))
+			etf_fail(in, ETF_NOMEM); /* the first error stays */
+	if (many) {
+		etf_get_nil(in);
+	} else if (argv->n == 1 && *argv->v[0] == '\0') {
+		strings_free(argv);
+		*argv = (struct strings){0};
+	}
+}
+
+/* A path; "/a/" is another one than "/a" to liblxc's sockets and locks. */
+static char *
+get_path(struct etf_reader *in)
+{
+	char *path = etf_get_string(in, PATH_MAX - 1);
+
+	for (size_t n = path ? strlen(path) : 0; n > 1 && path[n - 1] == '/';)
+		path[--n] = '\0';
+	return path;
+}
+
+/*
+ * A newline in a configuration's key or value would be a key of its own when
+ * that is saved and read again, so control bytes are refused.
+ */
+static char *
+get_text(struct etf_reader *in)
+{
+	char *s = etf_get_string(in, TEXT_MAX);
+
+	for (const char *p = s; p != NULL && *p != '\0'; p++)
+		if (((unsigned char)*p < ' ' && *p != '\t') || *p == 127)
+			etf_fail(in, ETF_INVALID);
+	return s;
+}
+
+/* True when `s` is what the letter says, see args_read(). */
+static bool
+text_valid(char kind, const char *s)
+{
+	switch (kind) {
+	case 'E':
+		return *s == '\0';
+	case 'F':
+		return *s == '\0' || strcmp(s, "inet") == 0 ||
+		       strcmp(s, "inet6") == 0;
+	case 'G': /* with a slash it would be a file anywhere */
+		return *s != '\0' && strchr(s, '/') == NULL;
+	case 'N':
+		return op_valid_name(s);
+	case 'P':
+		return *s == '/';
+	case 'S':
+		return states_valid(s);
+	case 'T': /* a name with a slash leads out of the templates' directory */
+		return *s == '/' || strchr(s, '/') == NULL;
+	default:
+		return true;
+	}
+}
+
+/*
+ * The arguments, a letter each in the table. In call->number: b 0 or 1, n 0 and
+ * up, l a lifetime, s a timeout. In call->argv: a. The next of call->text: t any
+ * text, p a path, P an absolute one, E the empty text, F an address family or
+ * none, G a cgroup's file, N a container's name, S states, T a template.
+ */
+static bool
+args_read(struct call *call)
+{
+	struct etf_reader *in = call->in;
+	char **text = call->text;
+
+	for (const char *kind = call->op->args; *kind != '\0'; kind++) {
+		if (*kind == 'a') {
+			get_argv(in, &call->argv);
+		} else if (*kind == 'l') {
+			call->number = get_lifetime(in);
+		} else if (*kind == 's') {
+			call->number = get_timeout(in);
+		} else if (*kind == 'b' || *kind == 'n') {
+			call->number =
+			    (int)etf_get_int(in, 0, *kind == 'b' ? 1 : INT_MAX);
+		} else {
+			*text =
+			    strchr("pP", *kind) ? get_path(in) : get_text(in);
+			if (*text != NULL && !text_valid(*kind, *text))
+				etf_fail(in, ETF_RANGE);
+			text++;
+		}
+	}
+	etf_get_nil(in);
+	return etf_done(in);
+}
+
+static void
+args_free(struct call *call)
+{
+	for (size_t i = 0; i < sizeof(call->text) / sizeof(*call->text); i++)
+		free(call->text[i]);
+	strings_free(&call->argv);
+}
+
+/* A row that asks or does one thing. */
 #define ROW(name, reply)                         \
 	static void name(struct call *call)      \
 	{                                        \
@@ -115,27 +312,11 @@ args_done(struct call *call)
 		reply;                           \
 	}
 
-static const char *const lifetimes[] = {"temporary", "transient", "permanent"};
-
 ROW(op_name, etf_put_string(&call->result, x->name))
 ROW(op_type, etf_put_atom(&call->result, lifetimes[x->type]))
 
-static void
-op_set_type(struct call *call)
-{
-	char atom[16];
-	int i;
-
-	etf_get_atom(call->in, atom, sizeof(atom));
-	for (i = TEMPORARY; i <= PERMANENT && strcmp(atom, lifetimes[i]); i++)
-		continue;
-	if (i > PERMANENT)
-		etf_fail(call->in, ETF_RANGE);
-	if (!args_done(call))
-		return;
-	call->x->type = (enum lifetime)i;
-	etf_put_bool(&call->result, true);
-}
+ROW(op_set_type, x->type = (enum lifetime)call->number;
+    etf_put_bool(&call->result, true))
 
 const char *
 op_lxc_version(void)
@@ -168,17 +349,6 @@ op_default_path(struct erlxc *x)
 	return x->path != NULL;
 }
 
-bool
-op_valid_name(const char *name)
-{
-	const size_t len = strspn(name,
-	    "abcdefghijklmnopqrstuvwxyzABCDEFGHIJKLMNOPQRSTUVWXYZ0123456789"
-	    "._-");
-
-	return len > 0 && len <= NAME_MAX_LEN && name[len] == '\0' &&
-	       strcmp(name, ".") != 0 && strcmp(name, "..") != 0;
-}
-
 /* The old handle keeps the old name: the port opens another one. */
 static void
 renamed_to(struct erlxc *x, struct etf_reader *in)
@@ -193,8 +363,6 @@ renamed_to(struct erlxc *x, struct etf_reader *in)
 
 #ifdef HAVE_LXC
 
-#define TEXT_MAX (1u << 20)        /* a configuration value */
-#define ARGV_MAX 65536u            /* words of a command */
 #define CONFIG_MAX (1L << 20)      /* a configuration file */
 #define INCLUDE_DEPTH 8            /* files that include files */
 #define FD_FILE "/proc/self/fd/%d" /* liblxc takes names only */
@@ -209,35 +377,6 @@ static struct {
 	int log;     /* memfd that liblxc's log goes to, or 0 */
 	bool unread; /* the configuration on disk could not be loaded */
 } self;
-
-struct strings {
-	char **v; /* malloc'd, a NULL behind the last; NULL: never was one */
-	size_t n;
-};
-
-static void
-strings_free(struct strings *l)
-{
-	for (size_t i = 0; i < l->n; i++)
-		free(l->v[i]);
-	free(l->v);
-}
-
-/* Takes `s` over, in every case. */
-static bool
-strings_add(struct strings *l, char *s)
-{
-	char **v = s ? realloc(l->v, (l->n + 2) * sizeof(*v)) : NULL;
-
-	if (v == NULL) {
-		free(s);
-		return false;
-	}
-	l->v = v;
-	v[l->n++] = s;
-	v[l->n] = NULL;
-	return true;
-}
 
 static bool
 strings_have(const struct strings *l, const char *s)
@@ -280,75 +419,11 @@ newline_cut(char *s)
 	s[strcspn(s, "\n")] = '\0';
 }
 
-/*
- * A key or value of a configuration. A newline in one would be a key of its own
- * when the configuration is saved and read again, so control bytes are refused.
- */
-static char *
-get_text(struct call *call)
-{
-	char *s = etf_get_string(call->in, TEXT_MAX);
-
-	for (const char *p = s; p != NULL && *p != '\0'; p++)
-		if (((unsigned char)*p < ' ' && *p != '\t') || *p == 127)
-			etf_fail(call->in, ETF_INVALID);
-	return s;
-}
-
-/* A path; "/a/" is another one than "/a" to liblxc's sockets and locks. */
-static char *
-get_path(struct call *call)
-{
-	char *path = etf_get_string(call->in, PATH_MAX - 1);
-
-	for (size_t len = path ? strlen(path) : 0; len > 1; len--)
-		if (path[len - 1] == '/')
-			path[len - 1] = '\0';
-		else
-			break;
-	return path;
-}
-
 /* The API's <<>> is C's NULL. */
 static const char *
 or_null(const char *s)
 {
 	return *s == '\0' ? NULL : s;
-}
-
-/* A command: [iodata()], or one iodata() as its only word; <<>>: no word. */
-static struct strings
-get_argv(struct call *call)
-{
-	struct etf_reader *in = call->in, ahead = *in;
-	struct strings argv = {0};
-	const bool many = etf_peek(in) == ETF_LIST &&
-			  (etf_get_list(&ahead, UINT32_MAX) == 0 ||
-			      etf_peek(&ahead) != ETF_INTEGER);
-	uint32_t n = many ? etf_get_list(in, ARGV_MAX) : 1;
-
-	for (; n > 0; n--)
-		if (!strings_add(&argv, etf_get_string(in, TEXT_MAX)))
-			etf_fail(in, ETF_NOMEM); /* the first error stays */
-	if (many)
-		etf_get_nil(in);
-	else if (argv.n == 1 && *argv.v[0] == '\0')
-		free(argv.v[--argv.n]), argv.v[0] = NULL;
-	return argv;
-}
-
-/* Seconds, -1 or the atom infinity: for ever. */
-static int
-get_timeout(struct call *call)
-{
-	char atom[16];
-
-	if (etf_peek(call->in) != ETF_ATOM)
-		return (int)etf_get_int(call->in, -1, INT_MAX);
-	etf_get_atom(call->in, atom, sizeof(atom));
-	if (strcmp(atom, "infinity") != 0)
-		etf_fail(call->in, ETF_RANGE);
-	return -1;
 }
 
 /* The call failed, for this reason, or (NULL) for one that the log has. */
@@ -961,18 +1036,12 @@ static void
 op_set_config_path(struct call *call)
 {
 	struct erlxc *x = call->x;
-	AUTO_STRING path = get_path(call);
-	bool ok;
+	const bool ok = x->c->set_config_path(x->c, call->text[0]);
 
-	if (path != NULL && *path != '/')
-		etf_fail(call->in, ETF_RANGE);
-	if (!args_done(call))
-		return;
-	ok = x->c->set_config_path(x->c, path);
 	if (ok) {
 		free(x->path);
-		x->path = path;
-		path = NULL;
+		x->path = call->text[0];
+		call->text[0] = NULL;
 	}
 	reply_bool(call, ok, NULL);
 }
@@ -984,17 +1053,14 @@ static void
 op_get_config_item(struct call *call)
 {
 	struct lxc_container *c = call->x->c;
-	AUTO_STRING key = get_text(call);
 	AUTO_STRING value = NULL;
 	enum key kind;
 
-	if (!args_done(call))
-		return;
-	kind = key_current(c, &key, false);
+	kind = key_current(c, &call->text[0], false);
 	if (kind == KEY_IGNORED)
 		value = strdup("");
 	else if (kind != KEY_REFUSED)
-		value = fetch(c, c->get_config_item, key);
+		value = fetch(c, c->get_config_item, call->text[0]);
 	reply_item(call, value, WHY_NONE(c));
 }
 
@@ -1002,13 +1068,10 @@ static void
 op_get_keys(struct call *call)
 {
 	struct lxc_container *c = call->x->c;
-	AUTO_STRING key = get_text(call);
 	AUTO_STRING keys = NULL;
 
-	if (!args_done(call))
-		return;
-	if (key_current(c, &key, false) != KEY_REFUSED)
-		keys = fetch(c, c->get_keys, or_null(key));
+	if (key_current(c, &call->text[0], false) != KEY_REFUSED)
+		keys = fetch(c, c->get_keys, or_null(call->text[0]));
 	etf_put_string(&call->result, keys ? keys : "");
 	if (keys == NULL)
 		fail(call, WHY_NONE(c));
@@ -1026,41 +1089,26 @@ include_set(struct lxc_container *c, const char *path)
 		       : c->set_config_item(c, "lxc.include", path));
 }
 
+/* set_config_item, clear_config_item */
 static void
-op_set_config_item(struct call *call)
+op_config_item(struct call *call)
 {
 	struct lxc_container *c = call->x->c;
-	AUTO_STRING key = get_text(call);
-	AUTO_STRING value = get_text(call);
-	enum key kind;
-	bool ok;
+	const char *value = call->text[1]; /* NULL: to be cleared */
+	const enum key kind = key_current(c, &call->text[0], value != NULL);
+	const char *key = call->text[0];
+	bool ok = kind == KEY_IGNORED;
 
-	if (!args_done(call))
-		return;
-	kind = key_current(c, &key, true);
 	errno = kind == KEY_REFUSED ? EINVAL : 0;
-	if (strcmp(key, "lxc.include") == 0 && *value != '\0')
+	if (kind == KEY_IGNORED || kind == KEY_REFUSED)
+		;
+	else if (value == NULL)
+		ok = c->clear_config_item(c, key);
+	else if (strcmp(key, "lxc.include") == 0 && *value != '\0')
 		ok = include_set(c, value);
 	else
-		ok = kind == KEY_IGNORED ||
-		     (kind != KEY_REFUSED && c->set_config_item(c, key, value));
+		ok = c->set_config_item(c, key, value);
 	reply_bool(call, ok, NULL);
-}
-
-static void
-op_clear_config_item(struct call *call)
-{
-	struct lxc_container *c = call->x->c;
-	AUTO_STRING key = get_text(call);
-	enum key kind;
-
-	if (!args_done(call))
-		return;
-	kind = key_current(c, &key, false);
-	reply_bool(call,
-	    kind == KEY_IGNORED ||
-		(kind != KEY_REFUSED && c->clear_config_item(c, key)),
-	    NULL);
 }
 
 ROW(op_clear_config, x->c->clear_config(x->c); reply_bool(call, true, NULL))
@@ -1074,14 +1122,11 @@ op_load_config(struct call *call)
 {
 	struct lxc_container *c = call->x->c;
 	AUTO(translation_end) struct translation t = {.nic = -1};
-	AUTO_STRING path = get_path(call);
 	AUTO_STRING own = c->config_file_name(c);
 	const char *file;
 	bool ok;
 
-	if (!args_done(call))
-		return;
-	file = *path ? path : own;
+	file = *call->text[0] ? call->text[0] : own;
 	ok = own && translation_begin(&t, -1) && file_translate(&t, file, 0);
 	if (ok && strcmp(file, own) == 0)
 		c->clear_config(c);
@@ -1109,14 +1154,12 @@ static void
 op_save_config(struct call *call)
 {
 	struct lxc_container *c = call->x->c;
-	AUTO_STRING path = get_path(call);
+	const char *path = call->text[0];
 	AUTO_STRING own = c->config_file_name(c);
 	const bool fresh = !container_has(call->x, "");
 	const char *why = NULL;
 	bool ok = false;
 
-	if (!args_done(call))
-		return;
 	if (own != NULL &&
 	    (why = save_refusal(*path ? path : own, own)) == NULL) {
 		deadline(LOCK_WAIT_MS, 0);
@@ -1138,16 +1181,7 @@ op_defined(struct call *call)
 	etf_put_bool(&call->result, file && access(file, F_OK) == 0);
 }
 
-static void
-op_daemonize(struct call *call)
-{
-	const bool on = etf_get_int(call->in, 0, 1) == 1;
-
-	if (!args_done(call))
-		return;
-	call->x->daemonize = on;
-	reply_bool(call, true, NULL);
-}
+ROW(op_daemonize, x->daemonize = call->number; reply_bool(call, true, NULL))
 
 /* --- Rows: lists ------------------------------------------------------- */
 
@@ -1236,13 +1270,10 @@ op_list(struct call *call)
 {
 	const bool all = strncmp(call->op->name, "list_al", 7) == 0;
 	const bool active = strncmp(call->op->name, "list_ac", 7) == 0;
-	AUTO_STRING path = get_path(call);
 	AUTO(strings_free) struct strings l = {0};
-	const char *where;
-
-	if (!args_done(call))
-		return;
-	where = *path ? path : op_default_path(call->x) ? call->x->path : "";
+	const char *where = *call->text[0]             ? call->text[0]
+			    : op_default_path(call->x) ? call->x->path
+						       : "";
 	if ((!active && !list_defined(where, &l)) ||
 	    ((all || active) && !list_active(where, &l)))
 		fail(call, NULL);
@@ -1301,44 +1332,15 @@ reply_array(struct call *call, char **v)
 
 ROW(op_get_interfaces, reply_array(call, x->c->get_interfaces(x->c)))
 
-static void
-op_get_ips(struct call *call)
-{
-	struct lxc_container *c = call->x->c;
-	AUTO_STRING interface = get_text(call);
-	AUTO_STRING family = get_text(call);
-	const int scope = (int)etf_get_int(call->in, 0, INT_MAX);
-
-	if (family != NULL && *family != '\0' && strcmp(family, "inet") != 0 &&
-	    strcmp(family, "inet6") != 0)
-		etf_fail(call->in, ETF_RANGE);
-	if (args_done(call))
-		reply_array(call,
-		    c->get_ips(c, or_null(interface), or_null(family), scope));
-}
-
-/* A key is a file's name in the container's cgroup: with a slash it would be
- * one anywhere. */
-static char *
-get_cgroup_key(struct call *call)
-{
-	char *key = get_text(call);
-
-	if (key != NULL && (strchr(key, '/') != NULL || *key == '\0'))
-		etf_fail(call->in, ETF_INVALID);
-	return key;
-}
+ROW(op_get_ips, reply_array(call, x->c->get_ips(x->c, or_null(call->text[0]),
+				      or_null(call->text[1]), call->number)))
 
 static void
 op_get_cgroup_item(struct call *call)
 {
 	struct lxc_container *c = call->x->c;
-	AUTO_STRING key = get_cgroup_key(call);
-	AUTO_STRING value = NULL;
+	AUTO_STRING value = fetch(c, c->get_cgroup_item, call->text[0]);
 
-	if (!args_done(call))
-		return;
-	value = fetch(c, c->get_cgroup_item, key);
 	reply_item(call, value, !value && is_stopped(c) ? "not running" : NULL);
 }
 
@@ -1346,50 +1348,13 @@ static void
 op_set_cgroup_item(struct call *call)
 {
 	struct lxc_container *c = call->x->c;
-	AUTO_STRING key = get_cgroup_key(call);
-	AUTO_STRING value = get_text(call);
-	const char *why;
+	const char *why = is_stopped(c) ? "not running" : NULL;
 
-	if (!args_done(call))
-		return;
-	why = is_stopped(c) ? "not running" : NULL;
-	reply_bool(call, !why && c->set_cgroup_item(c, key, value), why);
+	reply_bool(call,
+	    !why && c->set_cgroup_item(c, call->text[0], call->text[1]), why);
 }
 
 /* --- Rows: that wait --------------------------------------------------- */
-
-/* True when `name`, `len` bytes of it, is one of "A|B|C". */
-static bool
-states_have(const char *states, const char *name, size_t len)
-{
-	for (const char *p = states; p != NULL; p = strchr(p, '|')) {
-		p += *p == '|';
-		if (strcspn(p, "|") == len && strncmp(p, name, len) == 0)
-			return true;
-	}
-	return false;
-}
-
-/* True when every one of "A|B|C" is the name of a state. */
-static bool
-states_valid(const char *states)
-{
-	const char *known[32];
-	const int n = lxc.lxc_get_wait_states(NULL);
-	size_t len;
-	int i;
-
-	if (n < 0 || n > 32 || lxc.lxc_get_wait_states(known) < 0)
-		return false;
-	do {
-		len = strcspn(states, "|");
-		for (i = 0; i < n; i++)
-			if (states_have(known[i], states, len))
-				break;
-		states += len;
-	} while (i < n && *states++ == '|');
-	return i < n;
-}
 
 /*
  * Returns when the container is in one of the states, or never: the caller has
@@ -1418,14 +1383,9 @@ static void
 op_wait(struct call *call)
 {
 	struct lxc_container *c = call->x->c;
-	AUTO_STRING states = get_text(call);
-	const int timeout = get_timeout(call);
-	const char *s;
+	const char *states = call->text[0], *s;
+	const int timeout = call->number;
 
-	if (states != NULL && !states_valid(states))
-		etf_fail(call->in, ETF_RANGE);
-	if (!args_done(call))
-		return;
 	if (timeout == 0) {
 		deadline(QUERY_TIMEOUT_MS, WORKER_TIMEOUT);
 		if ((s = state(c)) == NULL)
@@ -1448,11 +1408,9 @@ static void
 op_shutdown(struct call *call)
 {
 	struct lxc_container *c = call->x->c;
-	const int timeout = (int)etf_get_int(call->in, 0, INT_MAX);
+	const int timeout = call->number;
 	bool ok;
 
-	if (!args_done(call))
-		return;
 	if (timeout == 0)
 		deadline(QUERY_TIMEOUT_MS, WORKER_TIMEOUT);
 	else
@@ -1601,22 +1559,10 @@ static void
 op_create(struct call *call)
 {
 	struct erlxc *x = call->x;
-	AUTO_STRING template = get_text(call);
-	AUTO_STRING bdevtype = get_text(call);
-	AUTO_STRING bdevspec = get_text(call);
-	const int flags = (int)etf_get_int(call->in, 0, LXC_CREATE_QUIET);
-	AUTO(strings_free) struct strings argv = get_argv(call);
+	const char *template = call->text[0], *bdevtype = call->text[1], *why;
 	char *none[] = {NULL};
-	const char *why;
 	bool ok, fresh;
 
-	/* A name is looked up in the templates' directory; a path from there
-	 * would lead out of it. */
-	if ((bdevspec != NULL && *bdevspec != '\0') ||
-	    (template != NULL && *template != '/' && strchr(template, '/')))
-		etf_fail(call->in, ETF_RANGE);
-	if (!args_done(call))
-		return;
 	if ((why = create_refusal(x, *template != '\0')) != NULL) {
 		reply_bool(call, false, why);
 		return;
@@ -1627,7 +1573,7 @@ op_create(struct call *call)
 				!container_has(x, "/config") &&
 				!container_has(x, "/rootfs");
 	ok = x->c->create(x->c, or_null(template), or_null(bdevtype), NULL,
-	    flags, argv.n > 0 ? argv.v : none);
+	    call->number, call->argv.n > 0 ? call->argv.v : none);
 	if (x->ward != NULL)
 		x->ward->husk = false; /* liblxc has cleaned up by itself */
 	if (!ok && fresh)
@@ -1659,14 +1605,9 @@ static void
 op_rename(struct call *call)
 {
 	struct lxc_container *c = call->x->c;
-	AUTO_STRING name = get_text(call);
-	const char *why;
+	const char *name = call->text[0];
+	const char *why = rename_refusal(call->x, name);
 
-	if (name != NULL && !op_valid_name(name))
-		etf_fail(call->in, ETF_RANGE);
-	if (!args_done(call))
-		return;
-	why = rename_refusal(call->x, name);
 	reply_bool(call, !why && c->rename(c, name), why);
 }
 
@@ -1765,14 +1706,14 @@ init_logged(void)
  * short for the watch, only the log knows the pid.
  */
 static void
-start_attached(struct call *call, bool useinit, char **argv)
+start_attached(struct call *call)
 {
 	struct ward *ward = call->x->ward;
 	struct lxc_container *c = call->x->c;
 	bool ran;
 
 	c->want_daemonize(c, false);
-	ran = c->start(c, useinit, argv) || c->error_num != 1;
+	ran = c->start(c, call->number, call->argv.v) || c->error_num != 1;
 	ward->status =
 	    (c->error_num & 0x7f) == 0x7f ? c->error_num >> 8 : c->error_num;
 	ward->ended = ran;
@@ -1780,14 +1721,14 @@ start_attached(struct call *call, bool useinit, char **argv)
 }
 
 static void
-start_detached(struct call *call, bool useinit, char **argv)
+start_detached(struct call *call)
 {
 	struct lxc_container *c = call->x->c;
 	pid_t init = 0;
 	bool ok;
 
 	c->want_daemonize(c, true);
-	ok = c->start(c, useinit, argv);
+	ok = c->start(c, call->number, call->argv.v);
 	if (ok) {
 		deadline(QUERY_TIMEOUT_MS, WORKER_TIMEOUT);
 		init = c->init_pid(c);
@@ -1799,13 +1740,9 @@ start_detached(struct call *call, bool useinit, char **argv)
 static void
 op_start(struct call *call)
 {
-	const bool useinit = etf_get_int(call->in, 0, 1) == 1;
-	AUTO(strings_free) struct strings argv = get_argv(call);
 	const char *why;
 	int number;
 
-	if (!args_done(call))
-		return;
 	deadline(QUERY_TIMEOUT_MS, WORKER_TIMEOUT);
 	why = start_refusal(call->x, &number);
 	deadline(-1, 0); /* what follows may take a container's life */
@@ -1816,9 +1753,9 @@ op_start(struct call *call)
 	} else {
 		log_clear(); /* of what a monitor did that was going away */
 		if (call->x->ward != NULL)
-			start_attached(call, useinit, argv.v);
+			start_attached(call);
 		else
-			start_detached(call, useinit, argv.v);
+			start_detached(call);
 	}
 }
 
@@ -1936,43 +1873,43 @@ static void op_commands(struct call *call);
 
 /* clang-format off */
 static const struct op ops[] = {
-	{"clear_config", 0, OP_CONFIG, LXC(op_clear_config), NULL},
-	{"clear_config_item", 1, OP_CONFIG, LXC(op_clear_config_item), NULL},
-	{"commands", 0, OP_BARE, op_commands, NULL},
-	{"config_file_name", 0, OP_INLINE, LXC(op_config_file_name), NULL},
-	{"create", 5, DISK | OP_GUARD | OP_RELOAD, LXC(op_create), NULL},
-	{"daemonize", 1, OP_BARE, LXC(op_daemonize), NULL},
-	{"defined", 0, OP_INLINE, LXC(op_defined), NULL},
-	{"destroy", 0, DISK | OP_KEEP | OP_RELOAD, LXC(op_destroy), NULL},
-	{"freeze", 0, OP_JOB, LXC(op_freeze), NULL},
-	{"get_cgroup_item", 1, OP_QUERY, LXC(op_get_cgroup_item), NULL},
-	{"get_config_item", 1, OP_INLINE, LXC(op_get_config_item), NULL},
-	{"get_config_path", 0, OP_INLINE, LXC(op_get_config_path), NULL},
-	{"get_interfaces", 0, OP_QUERY, LXC(op_get_interfaces), NULL},
-	{"get_ips", 3, OP_QUERY, LXC(op_get_ips), NULL},
-	{"get_keys", 1, OP_INLINE, LXC(op_get_keys), NULL},
-	{"init_pid", 0, OP_QUERY, LXC(op_init_pid), NULL},
-	{"list_active_containers", 1, OP_JOB | OP_BARE, LXC(op_list), NULL},
-	{"list_all_containers", 1, OP_JOB | OP_BARE, LXC(op_list), NULL},
-	{"list_defined_containers", 1, OP_JOB | OP_BARE, LXC(op_list), NULL},
-	{"load_config", 1, OP_CONFIG, LXC(op_load_config), NULL},
-	{"name", 0, OP_BARE, op_name, NULL},
-	{"reboot", 0, OP_QUERY, LXC(op_reboot), NULL},
-	{"rename", 1, DISK | OP_KEEP | OP_RELOAD, LXC(op_rename), renamed_to},
-	{"running", 0, OP_QUERY, LXC(op_state), NULL},
-	{"save_config", 1, DISK | OP_KEEP, LXC(op_save_config), NULL},
-	{"set_cgroup_item", 2, OP_QUERY, LXC(op_set_cgroup_item), NULL},
-	{"set_config_item", 2, OP_CONFIG, LXC(op_set_config_item), NULL},
-	{"set_config_path", 1, OP_CONFIG, LXC(op_set_config_path), NULL},
-	{"shutdown", 1, OP_JOB, LXC(op_shutdown), NULL},
-	{"start", 2, DISK | OP_GUARD, LXC(op_start), NULL},
-	{"state", 0, OP_QUERY, LXC(op_state), NULL},
-	{"stop", 0, OP_JOB, LXC(op_stop), NULL},
-	{"type", 0, OP_BARE, op_type, NULL},
-	{"type", 1, OP_BARE, op_set_type, NULL},
-	{"unfreeze", 0, OP_JOB, LXC(op_freeze), NULL},
-	{"version", 0, OP_BARE, op_version, NULL},
-	{"wait", 2, OP_JOB, LXC(op_wait), NULL},
+	{"clear_config", "", OP_CONFIG, LXC(op_clear_config), NULL},
+	{"clear_config_item", "t", OP_CONFIG, LXC(op_config_item), NULL},
+	{"commands", "", OP_BARE, op_commands, NULL},
+	{"config_file_name", "", OP_INLINE, LXC(op_config_file_name), NULL},
+	{"create", "TtEba", DISK | OP_GUARD | OP_RELOAD, LXC(op_create), NULL},
+	{"daemonize", "b", OP_BARE, LXC(op_daemonize), NULL},
+	{"defined", "", OP_INLINE, LXC(op_defined), NULL},
+	{"destroy", "", DISK | OP_KEEP | OP_RELOAD, LXC(op_destroy), NULL},
+	{"freeze", "", OP_JOB, LXC(op_freeze), NULL},
+	{"get_cgroup_item", "G", OP_QUERY, LXC(op_get_cgroup_item), NULL},
+	{"get_config_item", "t", OP_INLINE, LXC(op_get_config_item), NULL},
+	{"get_config_path", "", OP_INLINE, LXC(op_get_config_path), NULL},
+	{"get_interfaces", "", OP_QUERY, LXC(op_get_interfaces), NULL},
+	{"get_ips", "tFn", OP_QUERY, LXC(op_get_ips), NULL},
+	{"get_keys", "t", OP_INLINE, LXC(op_get_keys), NULL},
+	{"init_pid", "", OP_QUERY, LXC(op_init_pid), NULL},
+	{"list_active_containers", "p", OP_JOB | OP_BARE, LXC(op_list), NULL},
+	{"list_all_containers", "p", OP_JOB | OP_BARE, LXC(op_list), NULL},
+	{"list_defined_containers", "p", OP_JOB | OP_BARE, LXC(op_list), NULL},
+	{"load_config", "p", OP_CONFIG, LXC(op_load_config), NULL},
+	{"name", "", OP_BARE, op_name, NULL},
+	{"reboot", "", OP_QUERY, LXC(op_reboot), NULL},
+	{"rename", "N", DISK | OP_KEEP | OP_RELOAD, LXC(op_rename), renamed_to},
+	{"running", "", OP_QUERY, LXC(op_state), NULL},
+	{"save_config", "p", DISK | OP_KEEP, LXC(op_save_config), NULL},
+	{"set_cgroup_item", "Gt", OP_QUERY, LXC(op_set_cgroup_item), NULL},
+	{"set_config_item", "tt", OP_CONFIG, LXC(op_config_item), NULL},
+	{"set_config_path", "P", OP_CONFIG, LXC(op_set_config_path), NULL},
+	{"shutdown", "n", OP_JOB, LXC(op_shutdown), NULL},
+	{"start", "ba", DISK | OP_GUARD, LXC(op_start), NULL},
+	{"state", "", OP_QUERY, LXC(op_state), NULL},
+	{"stop", "", OP_JOB, LXC(op_stop), NULL},
+	{"type", "", OP_BARE, op_type, NULL},
+	{"type", "l", OP_BARE, op_set_type, NULL},
+	{"unfreeze", "", OP_JOB, LXC(op_freeze), NULL},
+	{"version", "", OP_BARE, op_version, NULL},
+	{"wait", "Ss", OP_JOB, LXC(op_wait), NULL},
 };
 /* clang-format on */
 
@@ -1985,7 +1922,7 @@ op_commands(struct call *call)
 	for (size_t i = 0; i < OPS_LEN; i++) {
 		etf_put_tuple(&call->result, 2);
 		etf_put_atom(&call->result, ops[i].name);
-		etf_put_int(&call->result, ops[i].arity);
+		etf_put_int(&call->result, (int)strlen(ops[i].args));
 	}
 	etf_put_nil(&call->result);
 }
@@ -1998,7 +1935,7 @@ op_find(const char *name, uint32_t arity, bool *known)
 		if (*ops[i].name != *name || strcmp(ops[i].name, name) != 0)
 			continue;
 		*known = true;
-		if (ops[i].arity == arity)
+		if (strlen(ops[i].args) == arity)
 			return &ops[i];
 	}
 	return NULL;
@@ -2008,6 +1945,7 @@ void
 op_run(struct call *call, struct erlxc *x, const struct op *op,
     struct etf_reader *in)
 {
+	const bool handle = !(op->flags & OP_BARE);
 	int number;
 
 	*call = (struct call){.x = x, .op = op, .in = in, .verdict = OP_OK};
@@ -2017,19 +1955,20 @@ op_run(struct call *call, struct erlxc *x, const struct op *op,
 	 * logs, it logs in failing, and that is taken at its end. */
 	if (op->flags & (OP_QUERY | OP_JOB | OP_CONFIG))
 		log_clear();
-	if ((!(op->flags & OP_BARE) || op->flags & OP_JOB) && !lxc_load()) {
+	if ((handle || op->flags & OP_JOB) && !lxc_load()) {
 		raise_class(call, "notsup");
-		return;
-	}
-	if (!(op->flags & OP_BARE) && x->c == NULL && !op_open(x)) {
+	} else if (!args_read(call)) {
+		raise_class(
+		    call, in->error == ETF_NOMEM ? "system_limit" : "badarg");
+	} else if (handle && x->c == NULL && !op_open(x)) {
 		raise_class(call, "system_limit");
-		return;
-	}
-	errno = 0;
-	if (op->arity > 0 || args_done(call))
+	} else {
+		errno = 0;
 		op->run(call);
+	}
 	number = errno;
 	log_end(call);
+	args_free(call);
 	if (call->verdict == OP_FAILED && call->why.len == 0 && number != 0)
 		etf_put_raw(
 		    &call->why, strerror(number), strlen(strerror(number)));
