@@ -23,7 +23,6 @@
 #include <stdlib.h>
 #include <string.h>
 #include <strings.h>
-#include <time.h>
 #include <unistd.h>
 
 #include "erlxc.h"
@@ -162,32 +161,25 @@ op_valid_name(const char *name)
 	       strcmp(name, ".") != 0 && strcmp(name, "..") != 0;
 }
 
+/* Of a timeout, -1 and the atom infinity are for ever. */
 static int
-get_lifetime(struct etf_reader *in)
+get_number(struct etf_reader *in, char kind)
 {
 	char atom[16];
-	int i;
+	int i = 0;
 
-	etf_get_atom(in, atom, sizeof(atom));
-	for (i = TEMPORARY; i <= PERMANENT && strcmp(atom, lifetimes[i]); i++)
-		continue;
-	if (i > PERMANENT)
-		etf_fail(in, ETF_RANGE);
-	return i;
-}
-
-/* Seconds, -1 or the atom infinity: for ever. */
-static int
-get_timeout(struct etf_reader *in)
-{
-	char atom[16];
-
-	if (etf_peek(in) != ETF_ATOM)
+	if (kind == 'b' || kind == 'n')
+		return (int)etf_get_int(in, 0, kind == 'b' ? 1 : INT_MAX);
+	if (kind == 's' && etf_peek(in) != ETF_ATOM)
 		return (int)etf_get_int(in, -1, INT_MAX);
 	etf_get_atom(in, atom, sizeof(atom));
-	if (strcmp(atom, "infinity") != 0)
+	if (kind == 's' && strcmp(atom, "infinity") == 0)
+		return -1;
+	while (i <= PERMANENT && strcmp(atom, lifetimes[i]) != 0)
+		i++;
+	if (kind == 's' || i > PERMANENT)
 		etf_fail(in, ETF_RANGE);
-	return -1;
+	return i;
 }
 
 /* A command: [iodata()], or one iodata() as its only word; <<>>: no word. */
@@ -277,13 +269,8 @@ args_read(struct call *call)
 	for (const char *kind = call->op->args; *kind != '\0'; kind++) {
 		if (*kind == 'a') {
 			get_argv(in, &call->argv);
-		} else if (*kind == 'l') {
-			call->number = get_lifetime(in);
-		} else if (*kind == 's') {
-			call->number = get_timeout(in);
-		} else if (*kind == 'b' || *kind == 'n') {
-			call->number =
-			    (int)etf_get_int(in, 0, *kind == 'b' ? 1 : INT_MAX);
+		} else if (strchr("blns", *kind)) {
+			call->number = get_number(in, *kind);
 		} else {
 			*text =
 			    strchr("pP", *kind) ? get_path(in) : get_text(in);
@@ -366,8 +353,8 @@ renamed_to(struct erlxc *x, struct etf_reader *in)
 #define CONFIG_MAX (1L << 20)      /* a configuration file */
 #define INCLUDE_DEPTH 8            /* files that include files */
 #define FD_FILE "/proc/self/fd/%d" /* liblxc takes names only */
-#define LOCK_WAIT_MS 1000     /* for another process's lock on a container */
-#define WAIT_STEP_NS 20000000 /* between two looks at a stopped container */
+#define LOCK_WAIT_MS 1000  /* for another process's lock on a container */
+#define WAIT_STEP_US 20000 /* between two looks at a stopped container */
 #define STOP_TIMEOUT_MS \
 	30000         /* for stop and freeze, which liblxc does not bound */
 #define STOP_TURNS 50 /* such looks, until one that stops has */
@@ -393,12 +380,6 @@ string_cmp(const void *a, const void *b)
 	return strcmp(*(char *const *)a, *(char *const *)b);
 }
 
-static void
-nap(long ns)
-{
-	nanosleep(&(struct timespec){.tv_nsec = ns}, NULL);
-}
-
 /* As by printf(3), malloc'd, or NULL. */
 static char *__attribute__((format(printf, 1, 2)))
 format(const char *template, ...)
@@ -411,12 +392,6 @@ format(const char *template, ...)
 	n = vasprintf(&s, template, args);
 	va_end(args);
 	return n < 0 ? NULL : s;
-}
-
-static void
-newline_cut(char *s)
-{
-	s[strcspn(s, "\n")] = '\0';
 }
 
 /* The API's <<>> is C's NULL. */
@@ -570,7 +545,7 @@ log_end(struct call *call)
 		return;
 	f = fopen(file, "re");
 	while (f != NULL && getline(&line, &size, f) > 0) {
-		newline_cut(line);
+		line[strcspn(line, "\n")] = '\0';
 		text = log_message(line);
 		if (text == NULL && more)
 			dprintf(STDERR_FILENO, "%s\n", line);
@@ -603,28 +578,18 @@ on_alarm(int signo)
 static void
 deadline(int64_t ms, int status)
 {
-	/* no SA_RESTART */
-	struct sigaction sa = {.sa_handler = ms < 0 ? SIG_DFL : on_alarm};
+	const struct sigaction sa = {
+	    .sa_handler = on_alarm}; /* no SA_RESTART */
 	struct itimerval t = {0};
 
-	setitimer(ITIMER_REAL, &t, NULL);
+	if (ms >= 0)
+		t.it_value = (struct timeval){ms / 1000, ms % 1000 * 1000 + 1};
 	expired = status;
 	sigaction(SIGALRM, &sa, NULL);
-	if (ms < 0)
-		return;
-	t.it_value.tv_sec = ms / 1000;
-	t.it_value.tv_usec = ms % 1000 * 1000 + 1;
 	setitimer(ITIMER_REAL, &t, NULL);
 }
 
 /* --- Configuration from before LXC 2.1 --------------------------------- */
-
-enum key {
-	KEY_RENAMED, /* another one today */
-	KEY_IGNORED, /* of no effect today */
-	KEY_CURRENT, /* as it is */
-	KEY_REFUSED  /* of a network device, before any was started */
-};
 
 /*
  * Without their "lxc."; NULL: ignored. One that ends in a dot is a prefix. The
@@ -649,11 +614,12 @@ static const struct {
  * lxc.network.KEY is about the device started last, whose index is *nic (-1:
  * none); setting its type starts the next one. lxc.network.N.KEY names one.
  */
-static enum key
-network_translate(const char *key, int *nic, bool set, char **today)
+static bool
+network_today(const char *key, int *nic, bool set, char **today)
 {
 	long n = *nic;
 	char *end;
+	bool address;
 
 	if (isdigit((unsigned char)*key)) {
 		n = strtol(key, &end, 10);
@@ -661,36 +627,40 @@ network_translate(const char *key, int *nic, bool set, char **today)
 	} else if (set && strcmp(key, "type") == 0) {
 		n = ++*nic;
 	}
+	errno = EINVAL;
 	if (n < 0 || n > INT_MAX)
-		return KEY_REFUSED;
+		return false;
+	address = strcmp(key, "ipv4") == 0 || strcmp(key, "ipv6") == 0;
 	*today = format("lxc.net.%ld%s%s%s", n, *key ? "." : "", key,
-	    strcmp(key, "ipv4") == 0 || strcmp(key, "ipv6") == 0 ? ".address"
-								 : "");
-	return *today ? KEY_RENAMED : KEY_REFUSED;
+	    address ? ".address" : "");
+	return *today != NULL;
 }
 
-/* What `key` is today, and its name in *today, malloc'd, when that differs. */
-static enum key
-key_translate(const char *key, int *nic, bool set, char **today)
+/*
+ * What `key` is called today, malloc'd; NULL: it is of no effect today. False:
+ * refused, for it is of a network device and none was started.
+ */
+static bool
+key_today(const char *key, int *nic, bool set, char **today)
 {
-	if (strncmp(key, "lxc.", 4) != 0)
-		return KEY_CURRENT;
-	key += 4;
-	if (strncmp(key, "network.", 8) == 0 && key[8] != '\0')
-		return network_translate(key + 8, nic, set, today);
-	for (size_t i = 0; i < sizeof(renamed) / sizeof(*renamed); i++) {
-		const char *old = renamed[i].old;
-		const size_t len = strlen(old);
+	const char *const tail = key + 4, *old;
+	size_t len;
 
-		if (strncmp(key, old, len) != 0 ||
-		    (old[len - 1] != '.' && key[len] != '\0'))
+	if (strncmp(key, "lxc.network.", 12) == 0 && key[12] != '\0')
+		return network_today(key + 12, nic, set, today);
+	for (size_t i = 0; i < sizeof(renamed) / sizeof(*renamed); i++) {
+		old = renamed[i].old;
+		len = strlen(old);
+		if (strncmp(key, "lxc.", 4) != 0 ||
+		    strncmp(tail, old, len) != 0 ||
+		    (old[len - 1] != '.' && tail[len] != '\0'))
 			continue;
 		if (renamed[i].new == NULL)
-			return KEY_IGNORED;
-		*today = format("lxc.%s%s", renamed[i].new, key + len);
-		return *today ? KEY_RENAMED : KEY_REFUSED;
+			return true;
+		*today = format("lxc.%s%s", renamed[i].new, tail + len);
+		return *today != NULL;
 	}
-	return KEY_CURRENT;
+	return (*today = strdup(key)) != NULL;
 }
 
 /* A file that is being translated, with the files that it includes. */
@@ -740,23 +710,18 @@ line_split(const char *line, char **key, char **value)
 
 static bool file_translate(struct translation *t, const char *path, int depth);
 
-static int
-is_conf(const struct dirent *e)
-{
-	return fnmatch("?*.conf", e->d_name, 0) == 0;
-}
-
 static bool
 dir_translate(struct translation *t, const char *path, int depth)
 {
 	struct dirent **list = NULL;
-	const int n = scandir(path, &list, is_conf, alphasort);
+	const int n = scandir(path, &list, NULL, alphasort);
 	bool ok = n >= 0;
 
 	for (int i = 0; i < n; i++) {
 		AUTO_STRING file = format("%s/%s", path, list[i]->d_name);
 
-		ok = ok && file != NULL && file_translate(t, file, depth);
+		if (ok && fnmatch("?*.conf", list[i]->d_name, 0) == 0)
+			ok = file != NULL && file_translate(t, file, depth);
 		free(list[i]);
 	}
 	free(list);
@@ -793,23 +758,20 @@ line_translate(struct translation *t, const char *line, int depth)
 	AUTO_STRING key = NULL;
 	AUTO_STRING value = NULL;
 	AUTO_STRING today = NULL;
-	enum key kind = KEY_CURRENT;
 	int n;
 
-	if (line_split(line, &key, &value)) {
-		if (strcmp(key, "lxc.include") == 0 && *value != '\0')
-			return include_translate(t, value, depth);
-		if (sscanf(key, "lxc.net.%d", &n) == 1 && n > t->nic)
-			t->nic = n;
-		kind = key_translate(key, &t->nic, true, &today);
-	}
-	if (kind == KEY_CURRENT)
+	if (!line_split(line, &key, &value))
+		return fprintf(t->out, "%s\n", line) > 0;
+	if (strcmp(key, "lxc.include") == 0 && *value != '\0')
+		return include_translate(t, value, depth);
+	if (sscanf(key, "lxc.net.%d", &n) == 1 && n > t->nic)
+		t->nic = n;
+	if (!key_today(key, &t->nic, true, &today))
+		return false;
+	if (today != NULL && strcmp(today, key) == 0)
 		return fprintf(t->out, "%s\n", line) > 0;
 	t->used = true;
-	errno = kind == KEY_REFUSED ? EINVAL : errno;
-	return kind == KEY_IGNORED ||
-	       (kind == KEY_RENAMED &&
-		   fprintf(t->out, "%s = %s\n", today, value) > 0);
+	return today == NULL || fprintf(t->out, "%s = %s\n", today, value) > 0;
 }
 
 /* Only a regular file of a sane size: a FIFO would block. */
@@ -828,7 +790,7 @@ file_translate(struct translation *t, const char *path, int depth)
 	    st.st_size > CONFIG_MAX || (f = fopen(path, "re")) == NULL)
 		return false;
 	while (getline(&line, &size, f) > 0) {
-		newline_cut(line);
+		line[strcspn(line, "\n")] = '\0';
 		if (ftell(t->out) > 4 * CONFIG_MAX ||
 		    !line_translate(t, line, depth))
 			return false;
@@ -956,7 +918,7 @@ state(struct lxc_container *c)
 		s = c->state(c);
 		if (s != NULL && strcmp(s, "INVALID STATE") != 0)
 			return s;
-		nap(5000000);
+		usleep(5000);
 	}
 	return NULL;
 }
@@ -1004,19 +966,18 @@ nic_last(struct lxc_container *c)
 	return i;
 }
 
-/* The key of today for one that is asked for, cleared or (`set`) set. */
-static enum key
-key_current(struct lxc_container *c, char **key, bool set)
+/* key_today() of the first argument, which is asked for, cleared or (`set`)
+ * set, in its place. */
+static bool
+key_current(struct call *call, bool set)
 {
-	int nic = strncmp(*key, "lxc.network.", 12) == 0 ? nic_last(c) : -1;
-	char *today = NULL;
-	const enum key kind = key_translate(*key, &nic, set, &today);
+	AUTO_STRING key = call->text[0];
+	const bool indexed = strncmp(key, "lxc.network.", 12) == 0;
+	int nic = indexed ? nic_last(call->x->c) : -1;
 
-	if (today != NULL) {
-		free(*key);
-		*key = today;
-	}
-	return kind;
+	errno = 0;
+	call->text[0] = NULL;
+	return key_today(key, &nic, set, &call->text[0]);
 }
 
 static void
@@ -1054,13 +1015,11 @@ op_get_config_item(struct call *call)
 {
 	struct lxc_container *c = call->x->c;
 	AUTO_STRING value = NULL;
-	enum key kind;
 
-	kind = key_current(c, &call->text[0], false);
-	if (kind == KEY_IGNORED)
-		value = strdup("");
-	else if (kind != KEY_REFUSED)
-		value = fetch(c, c->get_config_item, call->text[0]);
+	if (key_current(call, false))
+		value = call->text[0]
+			    ? fetch(c, c->get_config_item, call->text[0])
+			    : strdup("");
 	reply_item(call, value, WHY_NONE(c));
 }
 
@@ -1069,9 +1028,10 @@ op_get_keys(struct call *call)
 {
 	struct lxc_container *c = call->x->c;
 	AUTO_STRING keys = NULL;
+	const bool all = *call->text[0] == '\0';
 
-	if (key_current(c, &call->text[0], false) != KEY_REFUSED)
-		keys = fetch(c, c->get_keys, or_null(call->text[0]));
+	if (key_current(call, false) && call->text[0])
+		keys = fetch(c, c->get_keys, all ? NULL : call->text[0]);
 	etf_put_string(&call->result, keys ? keys : "");
 	if (keys == NULL)
 		fail(call, WHY_NONE(c));
@@ -1095,13 +1055,11 @@ op_config_item(struct call *call)
 {
 	struct lxc_container *c = call->x->c;
 	const char *value = call->text[1]; /* NULL: to be cleared */
-	const enum key kind = key_current(c, &call->text[0], value != NULL);
+	bool ok = key_current(call, value != NULL);
 	const char *key = call->text[0];
-	bool ok = kind == KEY_IGNORED;
 
-	errno = kind == KEY_REFUSED ? EINVAL : 0;
-	if (kind == KEY_IGNORED || kind == KEY_REFUSED)
-		;
+	if (!ok || key == NULL)
+		; /* of no effect */
 	else if (value == NULL)
 		ok = c->clear_config_item(c, key);
 	else if (strcmp(key, "lxc.include") == 0 && *value != '\0')
@@ -1253,7 +1211,7 @@ list_active(const char *path, struct strings *l)
 	while (ok && getline(&line, &size, f) > 0) {
 		if ((sock = strchr(line, '@')) == NULL)
 			continue;
-		newline_cut(sock);
+		sock[strcspn(sock, "\n")] = '\0';
 		name = socket_owner(path, sock + 1, &defined);
 		/* A socket is there once for each of its connections. */
 		if (name != NULL && strings_have(l, name))
@@ -1374,7 +1332,7 @@ await(struct lxc_container *c, const char *states)
 		if (s != NULL && strcmp(s, "STOPPED") != 0 &&
 		    c->wait(c, states, 1))
 			return;
-		nap(WAIT_STEP_NS);
+		usleep(WAIT_STEP_US);
 	}
 }
 
@@ -1432,7 +1390,7 @@ op_stop(struct call *call)
 	deadline(STOP_TIMEOUT_MS, WORKER_TIMEOUT);
 	ok = c->stop(c);
 	for (int i = 0; ok && i < STOP_TURNS && !is_stopped(c); i++)
-		nap(WAIT_STEP_NS);
+		usleep(WAIT_STEP_US);
 	reply_bool(call, ok, NULL);
 }
 
@@ -1504,7 +1462,7 @@ discard(struct erlxc *x)
 		c->clear_config_item(c, "lxc.rootfs.path");
 	for (int i = 0; i < 5 && !ok; i++) {
 		if (i > 0)
-			nap(100000000);
+			usleep(100000);
 		deadline(LOCK_WAIT_MS, 0);
 		ok = c->destroy(c);
 		deadline(-1, 0);
@@ -1778,11 +1736,11 @@ op_watch(struct erlxc *x)
 		return false;
 	while ((init = x->c->init_pid(x->c)) <= 1 ||
 	       ns_parent(init) != ward->monitor)
-		nap(500000);
+		usleep(500);
 	while (!ns_init_executed(init)) {
 		if (ns_parent(init) != ward->monitor)
 			return false;
-		nap(100000);
+		usleep(100);
 	}
 	ns_cgroup_read(ward->monitor, ward->cgroups, size);
 	len = strlen(ward->cgroups);
@@ -1809,7 +1767,7 @@ op_down(struct erlxc *x)
 		c->unfreeze(c);
 	if (left > 0 && !is_stopped(c) && c->shutdown(c, 0))
 		for (; left > 0 && !is_stopped(c); left -= 10)
-			nap(10000000);
+			usleep(10000);
 	return is_stopped(c) || (c->stop(c) && is_stopped(c));
 }
 
