@@ -39,8 +39,6 @@
 #ifdef HAVE_LXC
 
 #define SYMBOLS(X)                    \
-	X(list_active_containers)     \
-	X(list_all_containers)        \
 	X(list_defined_containers)    \
 	X(lxc_container_new)          \
 	X(lxc_container_put)          \
@@ -203,32 +201,6 @@ get_argv(struct etf_reader *in, struct strings *argv)
 	}
 }
 
-/* A path; "/a/" is another one than "/a" to liblxc's sockets and locks. */
-static char *
-get_path(struct etf_reader *in)
-{
-	char *path = etf_get_string(in, PATH_MAX - 1);
-
-	for (size_t n = path ? strlen(path) : 0; n > 1 && path[n - 1] == '/';)
-		path[--n] = '\0';
-	return path;
-}
-
-/*
- * A newline in a configuration's key or value would be a key of its own when
- * that is saved and read again, so control bytes are refused.
- */
-static char *
-get_text(struct etf_reader *in)
-{
-	char *s = etf_get_string(in, TEXT_MAX);
-
-	for (const char *p = s; p != NULL && *p != '\0'; p++)
-		if (((unsigned char)*p < ' ' && *p != '\t') || *p == 127)
-			etf_fail(in, ETF_INVALID);
-	return s;
-}
-
 /* True when `s` is what the letter says, see args_read(). */
 static bool
 text_valid(char kind, const char *s)
@@ -254,11 +226,31 @@ text_valid(char kind, const char *s)
 	}
 }
 
+static char *
+get_text(struct etf_reader *in, char kind)
+{
+	const bool path = kind == 'p' || kind == 'P';
+	char *s = etf_get_string(in, path ? PATH_MAX - 1 : TEXT_MAX);
+	size_t n = s ? strlen(s) : 0;
+
+	/* "/a/" is another path than "/a" to liblxc's sockets and locks. */
+	for (; path && n > 1 && s[n - 1] == '/'; n--)
+		s[n - 1] = '\0';
+	/* A newline in a configuration's key or value would be a key of its own
+	 * when that is saved and read again. */
+	for (size_t i = 0; !path && i < n; i++)
+		if (iscntrl((unsigned char)s[i]) && s[i] != '\t')
+			etf_fail(in, ETF_INVALID);
+	if (s != NULL && !text_valid(kind, s))
+		etf_fail(in, ETF_RANGE);
+	return s;
+}
+
 /*
  * The arguments, a letter each in the table. In call->number: b 0 or 1, n 0 and
- * up, l a lifetime, s a timeout. In call->argv: a. The next of call->text: t any
- * text, p a path, P an absolute one, E the empty text, F an address family or
- * none, G a cgroup's file, N a container's name, S states, T a template.
+ * up, l a lifetime, s a timeout. In call->argv: a. The next of call->text: t
+ * any text, p a path, P an absolute one, E the empty text, F an address family
+ * or none, G a cgroup's file, N a container's name, S states, T a template.
  */
 static bool
 args_read(struct call *call)
@@ -266,19 +258,13 @@ args_read(struct call *call)
 	struct etf_reader *in = call->in;
 	char **text = call->text;
 
-	for (const char *kind = call->op->args; *kind != '\0'; kind++) {
-		if (*kind == 'a') {
+	for (const char *kind = call->op->args; *kind != '\0'; kind++)
+		if (*kind == 'a')
 			get_argv(in, &call->argv);
-		} else if (strchr("blns", *kind)) {
+		else if (strchr("blns", *kind) != NULL)
 			call->number = get_number(in, *kind);
-		} else {
-			*text =
-			    strchr("pP", *kind) ? get_path(in) : get_text(in);
-			if (*text != NULL && !text_valid(*kind, *text))
-				etf_fail(in, ETF_RANGE);
-			text++;
-		}
-	}
+		else
+			*text++ = get_text(in, *kind);
 	etf_get_nil(in);
 	return etf_done(in);
 }
@@ -1093,36 +1079,26 @@ op_load_config(struct call *call)
 	reply_bool(call, ok, NULL);
 }
 
-/* Why save_config must not be called, or NULL. */
-static const char *
-save_refusal(const char *file, const char *own)
-{
-	struct stat st;
-
-	/* liblxc would wait for a FIFO's reader. */
-	if (stat(file, &st) == 0 && !S_ISREG(st.st_mode))
-		return "not a regular file";
-	/* The little that the handle knows would take its place. */
-	if (self.unread && strcmp(file, own) == 0)
-		return "the configuration on disk was never loaded";
-	return NULL;
-}
-
 static void
 op_save_config(struct call *call)
 {
 	struct lxc_container *c = call->x->c;
-	const char *path = call->text[0];
+	const char *path = call->text[0], *file, *why = NULL;
 	AUTO_STRING own = c->config_file_name(c);
 	const bool fresh = !container_has(call->x, "");
-	const char *why = NULL;
+	struct stat st;
 	bool ok = false;
 
-	if (own != NULL &&
-	    (why = save_refusal(*path ? path : own, own)) == NULL) {
+	file = *path ? path : own;
+	/* liblxc would wait for a FIFO's reader. */
+	if (file != NULL && stat(file, &st) == 0 && !S_ISREG(st.st_mode)) {
+		why = "not a regular file";
+		/* The little that the handle knows would take its place. */
+	} else if (own && self.unread && strcmp(file, own) == 0) {
+		why = "the configuration on disk was never loaded";
+	} else if (own != NULL) {
 		deadline(LOCK_WAIT_MS, 0);
 		ok = c->save_config(c, or_null(path));
-		deadline(-1, 0);
 	}
 	if (fresh)
 		container_rmdir(call->x);
@@ -1130,14 +1106,7 @@ op_save_config(struct call *call)
 }
 
 /* liblxc would wait for the disk lock. */
-static void
-op_defined(struct call *call)
-{
-	struct lxc_container *c = call->x->c;
-	AUTO_STRING file = c->config_file_name(c);
-
-	etf_put_bool(&call->result, file && access(file, F_OK) == 0);
-}
+ROW(op_defined, etf_put_bool(&call->result, container_has(x, "/config")))
 
 ROW(op_daemonize, x->daemonize = call->number; reply_bool(call, true, NULL))
 
@@ -1146,14 +1115,12 @@ ROW(op_daemonize, x->daemonize = call->number; reply_bool(call, true, NULL))
 static bool
 list_defined(const char *path, struct strings *l)
 {
-	char **v = NULL;
-	const int n = lxc.list_defined_containers(path, &v, NULL);
-	bool ok = n >= 0;
+	const int n = lxc.list_defined_containers(path, &l->v, NULL);
 
-	for (int i = 0; i < n; i++)
-		ok = strings_add(l, v[i]) && ok;
-	free(v);
-	return ok;
+	l->n = n > 0 ? (size_t)n : 0;
+	if (n < 0)
+		l->v = NULL; /* freed already */
+	return n >= 0;
 }
 
 /* The socket's name for a path that is too long for one: FNV-1a of it. */
@@ -1336,6 +1303,16 @@ await(struct lxc_container *c, const char *states)
 	}
 }
 
+/* For what waits `seconds`, below 0: for ever, or only looks. */
+static void
+deadline_for(int seconds)
+{
+	if (seconds == 0)
+		deadline(QUERY_TIMEOUT_MS, WORKER_TIMEOUT);
+	else
+		deadline(seconds * INT64_C(1000), WORKER_FALSE);
+}
+
 /* liblxc's wait with timeout 0 waits for ever. */
 static void
 op_wait(struct call *call)
@@ -1344,19 +1321,15 @@ op_wait(struct call *call)
 	const char *states = call->text[0], *s;
 	const int timeout = call->number;
 
-	if (timeout == 0) {
-		deadline(QUERY_TIMEOUT_MS, WORKER_TIMEOUT);
-		if ((s = state(c)) == NULL)
-			raise_class(call, "timeout");
-		else
-			reply_bool(call, states_have(states, s, strlen(s)), s);
-	} else {
-		deadline(
-		    timeout < 0 ? -1 : timeout * INT64_C(1000), WORKER_FALSE);
+	deadline_for(timeout);
+	if (timeout != 0) {
 		await(c, states);
 		reply_bool(call, true, NULL);
+	} else if ((s = state(c)) == NULL) {
+		raise_class(call, "timeout");
+	} else {
+		reply_bool(call, states_have(states, s, strlen(s)), s);
 	}
-	deadline(-1, 0);
 }
 
 /*
@@ -1366,17 +1339,12 @@ static void
 op_shutdown(struct call *call)
 {
 	struct lxc_container *c = call->x->c;
-	const int timeout = call->number;
 	bool ok;
 
-	if (timeout == 0)
-		deadline(QUERY_TIMEOUT_MS, WORKER_TIMEOUT);
-	else
-		deadline(timeout * INT64_C(1000), WORKER_FALSE);
+	deadline_for(call->number);
 	ok = is_stopped(c) || c->shutdown(c, 0);
-	if (ok && timeout != 0)
+	if (ok && call->number != 0)
 		await(c, "STOPPED");
-	deadline(-1, 0);
 	reply_bool(call, ok, NULL);
 }
 
@@ -1426,50 +1394,6 @@ rootfs_path(struct lxc_container *c)
 		return path;
 	free(path);
 	return NULL;
-}
-
-/* True when the rootfs lies in the container's own directory. */
-static bool
-rootfs_inside(const struct erlxc *x)
-{
-	AUTO_STRING rootfs = rootfs_path(x->c);
-	AUTO_STRING dir = container_file(x, "/");
-
-	return rootfs == NULL ||
-	       (dir != NULL && strncmp(rootfs, dir, strlen(dir)) == 0 &&
-		   strstr(rootfs, "/../") == NULL);
-}
-
-/* True for what a create left that was killed, or that killed itself. */
-static bool
-is_husk(const struct erlxc *x)
-{
-	return partial(x) == PARTIAL_LEFT || (x->ward && x->ward->husk);
-}
-
-/*
- * Destroys what x->c is a fresh handle of. A clone or create that was killed
- * may name a rootfs that was there before, which then must stay. STOPPED is
- * announced before the monitor is done, so this is tried more than once.
- */
-static bool
-discard(struct erlxc *x)
-{
-	struct lxc_container *c = x->c;
-	bool ok = false;
-
-	if (is_husk(x) && !rootfs_inside(x))
-		c->clear_config_item(c, "lxc.rootfs.path");
-	for (int i = 0; i < 5 && !ok; i++) {
-		if (i > 0)
-			usleep(100000);
-		deadline(LOCK_WAIT_MS, 0);
-		ok = c->destroy(c);
-		deadline(-1, 0);
-		if (!c->is_defined(c) || !is_stopped(c))
-			break;
-	}
-	return ok;
 }
 
 static void
@@ -1526,47 +1450,34 @@ op_create(struct call *call)
 		return;
 	}
 	fresh = !container_has(x, "");
-	if (x->ward != NULL)
-		x->ward->husk = *template != '\0' &&
-				!container_has(x, "/config") &&
-				!container_has(x, "/rootfs");
+	x->ward->husk = *template != '\0' && !container_has(x, "/config") &&
+			!container_has(x, "/rootfs");
 	ok = x->c->create(x->c, or_null(template), or_null(bdevtype), NULL,
 	    call->number, call->argv.n > 0 ? call->argv.v : none);
-	if (x->ward != NULL)
-		x->ward->husk = false; /* liblxc has cleaned up by itself */
+	x->ward->husk = false; /* liblxc has cleaned up by itself */
 	if (!ok && fresh)
 		container_rmdir(x);
 	reply_bool(call, ok, NULL);
 }
 
-/*
- * Why rename must not be called, or NULL. Without a rootfs liblxc would change
- * the propagation of the host's own mounts.
- */
-static const char *
-rename_refusal(struct erlxc *x, const char *name)
-{
-	const struct erlxc other = {.name = (char *)name, .path = x->path};
-	AUTO_STRING dir = container_file(&other, "");
-	AUTO_STRING rootfs = rootfs_path(x->c);
-
-	if (!x->c->is_defined(x->c) || x->c->lxc_conf == NULL)
-		return "not defined";
-	if (rootfs == NULL)
-		return "it has no rootfs";
-	if (dir == NULL || access(dir, F_OK) == 0)
-		return "the name is taken";
-	return is_stopped(x->c) ? NULL : "it is running";
-}
-
+/* Without a rootfs liblxc would change the propagation of the host's mounts. */
 static void
 op_rename(struct call *call)
 {
 	struct lxc_container *c = call->x->c;
-	const char *name = call->text[0];
-	const char *why = rename_refusal(call->x, name);
+	const struct erlxc other = {call->text[0], call->x->path};
+	AUTO_STRING rootfs = rootfs_path(c);
+	const char *why = NULL;
 
-	reply_bool(call, !why && c->rename(c, name), why);
+	if (!c->is_defined(c) || c->lxc_conf == NULL)
+		why = "not defined";
+	else if (rootfs == NULL)
+		why = "it has no rootfs";
+	else if (container_has(&other, ""))
+		why = "the name is taken";
+	else if (!is_stopped(c))
+		why = "it is running";
+	reply_bool(call, !why && c->rename(c, other.name), why);
 }
 
 /* --- Row: start -------------------------------------------------------- */
@@ -1622,22 +1533,6 @@ why_errno(const struct call *call)
 	return number;
 }
 
-static void
-reply_started(struct call *call, bool ok, pid_t init)
-{
-	if (ok && init > 0) {
-		etf_put_tuple(&call->result, 2);
-		etf_put_atom(&call->result, "ok");
-		etf_put_int(&call->result, init);
-	} else if (ok) {
-		reply_error(call, ESRCH, "it ended at once");
-	} else {
-		fail(call, NULL);
-		log_end(call);
-		reply_error(call, why_errno(call), NULL);
-	}
-}
-
 /* The pid that liblxc has logged for init, or 0. */
 static pid_t
 init_logged(void)
@@ -1657,42 +1552,45 @@ init_logged(void)
 }
 
 /*
- * Attached, this process becomes the container's monitor, for as long as that
- * lives. It has no other children: a start that fails reaps all there are.
- * `error_num` is 1 until init has run and its end is known; then a wait status,
- * but for a signal written the other way round. Of an init whose life was too
- * short for the watch, only the log knows the pid.
+ * Attached (there is a ward), this process becomes the container's monitor, for
+ * as long as that lives. It has no other children: a start that fails reaps all
+ * there are. `error_num` is 1 until init has run and its end is known; then a
+ * wait status, but for a signal written the other way round. Of an init whose
+ * life was too short for the watch, only the log knows the pid.
  */
 static void
-start_attached(struct call *call)
+start(struct call *call)
 {
 	struct ward *ward = call->x->ward;
-	struct lxc_container *c = call->x->c;
-	bool ran;
-
-	c->want_daemonize(c, false);
-	ran = c->start(c, call->number, call->argv.v) || c->error_num != 1;
-	ward->status =
-	    (c->error_num & 0x7f) == 0x7f ? c->error_num >> 8 : c->error_num;
-	ward->ended = ran;
-	reply_started(call, ran, ran ? init_logged() : 0);
-}
-
-static void
-start_detached(struct call *call)
-{
 	struct lxc_container *c = call->x->c;
 	pid_t init = 0;
 	bool ok;
 
-	c->want_daemonize(c, true);
+	log_clear(); /* of what a monitor did that was going away */
+	c->want_daemonize(c, ward == NULL);
 	ok = c->start(c, call->number, call->argv.v);
-	if (ok) {
+	if (ward != NULL) {
+		ok = ok || c->error_num != 1;
+		ward->status = c->error_num;
+		if ((ward->status & 0x7f) == 0x7f)
+			ward->status >>= 8;
+		ward->ended = ok;
+		init = ok ? init_logged() : 0;
+	} else if (ok) {
 		deadline(QUERY_TIMEOUT_MS, WORKER_TIMEOUT);
 		init = c->init_pid(c);
-		deadline(-1, 0);
 	}
-	reply_started(call, ok, init);
+	if (ok && init > 0) {
+		etf_put_tuple(&call->result, 2);
+		etf_put_atom(&call->result, "ok");
+		etf_put_int(&call->result, init);
+	} else if (ok) {
+		reply_error(call, ESRCH, "it ended at once");
+	} else {
+		fail(call, NULL);
+		log_end(call);
+		reply_error(call, why_errno(call), NULL);
+	}
 }
 
 static void
@@ -1704,17 +1602,12 @@ op_start(struct call *call)
 	deadline(QUERY_TIMEOUT_MS, WORKER_TIMEOUT);
 	why = start_refusal(call->x, &number);
 	deadline(-1, 0); /* what follows may take a container's life */
-	if (why != NULL && number == ETIMEDOUT) {
+	if (why == NULL)
+		start(call);
+	else if (number == ETIMEDOUT)
 		raise_class(call, "timeout");
-	} else if (why != NULL) {
+	else
 		reply_error(call, number, number == EINVAL ? NULL : why);
-	} else {
-		log_clear(); /* of what a monitor did that was going away */
-		if (call->x->ward != NULL)
-			start_attached(call);
-		else
-			start_detached(call);
-	}
 }
 
 /* --- A guardian's children --------------------------------------------- */
@@ -1771,23 +1664,41 @@ op_down(struct erlxc *x)
 	return is_stopped(c) || (c->stop(c) && is_stopped(c));
 }
 
-/*
- * What a create left that was killed early has no configuration yet, without
- * which liblxc destroys nothing: an empty one is put there.
- */
+/* What a create left that was killed, or that killed itself, is a husk. */
 bool
 op_discard(struct erlxc *x)
 {
-	AUTO_STRING file = NULL;
-	bool ok;
+	AUTO_STRING dir = NULL, *file = NULL, *rootfs = NULL;
+	struct lxc_container *c;
+	enum partial p;
+	bool husk, ok;
 
-	if (!op_open(x) || (file = container_file(x, "/config")) == NULL)
+	if (!op_open(x) || (dir = container_file(x, "/")) == NULL ||
+	    (file = container_file(x, "/config")) == NULL)
 		return false;
-	if (!x->c->is_defined(x->c) && is_husk(x))
+	c = x->c;
+	p = partial(x);
+	husk = p == PARTIAL_LEFT || (x->ward && x->ward->husk);
+	/* Without a configuration liblxc destroys nothing. */
+	if (husk && !c->is_defined(c))
 		close(
 		    open(file, O_WRONLY | O_CREAT | O_EXCL | O_CLOEXEC, 0600));
-	ok = !x->c->is_defined(x->c) ||
-	     (partial(x) != PARTIAL_HELD && discard(x));
+	/* A rootfs elsewhere was there before, and stays. */
+	rootfs = rootfs_path(c);
+	if (husk && rootfs &&
+	    (strncmp(rootfs, dir, strlen(dir)) != 0 ||
+		strstr(rootfs, "/../") != NULL))
+		c->clear_config_item(c, "lxc.rootfs.path");
+	ok = !c->is_defined(c);
+	/* STOPPED is announced before the monitor is done. */
+	for (int i = 0; i < 5 && !ok && p != PARTIAL_HELD; i++) {
+		usleep(i > 0 ? 100000 : 0);
+		deadline(LOCK_WAIT_MS, 0);
+		ok = c->destroy(c);
+		deadline(-1, 0);
+		if (!c->is_defined(c) || !is_stopped(c))
+			break;
+	}
 	container_rmdir(x); /* create had not come further */
 	return ok;
 }
@@ -1796,13 +1707,7 @@ op_discard(struct erlxc *x)
 
 #else /* no liblxc */
 
-#define LXC(row) op_notsup
-
-static void
-op_notsup(struct call *call)
-{
-	raise_class(call, "notsup");
-}
+#define LXC(row) NULL
 
 #define NOTHING(type, name, value) \
 	type name(struct erlxc *x) \
@@ -1818,6 +1723,7 @@ NOTHING(bool, op_watch, false)
 NOTHING(bool, op_down, false)
 NOTHING(bool, op_discard, false)
 
+#define deadline(ms, status) (void)0
 #define log_clear() (void)0
 #define log_end(call) (void)(call)
 
@@ -1913,7 +1819,7 @@ op_run(struct call *call, struct erlxc *x, const struct op *op,
 	 * logs, it logs in failing, and that is taken at its end. */
 	if (op->flags & (OP_QUERY | OP_JOB | OP_CONFIG))
 		log_clear();
-	if ((handle || op->flags & OP_JOB) && !lxc_load()) {
+	if ((op->run == NULL || handle || op->flags & OP_JOB) && !lxc_load()) {
 		raise_class(call, "notsup");
 	} else if (!args_read(call)) {
 		raise_class(
@@ -1925,6 +1831,8 @@ op_run(struct call *call, struct erlxc *x, const struct op *op,
 		op->run(call);
 	}
 	number = errno;
+	if (op->flags & OP_JOB)
+		deadline(-1, 0);
 	log_end(call);
 	args_free(call);
 	if (call->verdict == OP_FAILED && call->why.len == 0 && number != 0)
