@@ -17,6 +17,7 @@
 #include <fcntl.h>
 #include <fnmatch.h>
 #include <limits.h>
+#include <search.h>
 #include <signal.h>
 #include <stdarg.h>
 #include <stdio.h>
@@ -30,9 +31,8 @@
 #define RESULT_MAX ((16u << 20) - (64u << 10)) /* a frame, less its why */
 #define WHY_MAX (64u << 10)
 
-#define DEFAULT_PATH "/var/lib/lxc" /* when there is no liblxc to ask */
-#define TEXT_MAX (1u << 20)         /* a configuration value */
-#define ARGV_MAX 65536u             /* words of a command */
+#define TEXT_MAX (1u << 20) /* a configuration value */
+#define ARGV_MAX 65536u     /* words of a command */
 
 /* --- liblxc ------------------------------------------------------------ */
 
@@ -74,17 +74,10 @@ lxc_load(void)
 }
 
 #else
-
-static bool
-lxc_load(void)
-{
-	return false;
-}
-
+#define lxc_load() false
 #endif
 
 /* --- Arguments and replies --------------------------------------------- */
-
 static void
 raise_class(struct call *call, const char *class)
 {
@@ -310,7 +303,7 @@ op_version(struct call *call)
 bool
 op_default_path(struct erlxc *x)
 {
-	const char *path = DEFAULT_PATH;
+	const char *path = NULL;
 
 	if (x->path != NULL)
 		return true;
@@ -318,7 +311,7 @@ op_default_path(struct erlxc *x)
 	if (lxc_load())
 		path = lxc.lxc_get_global_config_item("lxc.lxcpath");
 #endif
-	x->path = strdup(path ? path : DEFAULT_PATH);
+	x->path = strdup(path ? path : "/var/lib/lxc");
 	return x->path != NULL;
 }
 
@@ -351,15 +344,6 @@ static struct {
 	bool unread; /* the configuration on disk could not be loaded */
 } self;
 
-static bool
-strings_have(const struct strings *l, const char *s)
-{
-	for (size_t i = 0; i < l->n; i++)
-		if (strcmp(l->v[i], s) == 0)
-			return true;
-	return false;
-}
-
 static int
 string_cmp(const void *a, const void *b)
 {
@@ -378,13 +362,6 @@ format(const char *template, ...)
 	n = vasprintf(&s, template, args);
 	va_end(args);
 	return n < 0 ? NULL : s;
-}
-
-/* The API's <<>> is C's NULL. */
-static const char *
-or_null(const char *s)
-{
-	return *s == '\0' ? NULL : s;
 }
 
 /* The call failed, for this reason, or (NULL) for one that the log has. */
@@ -409,16 +386,15 @@ reply_bool(struct call *call, bool ok, const char *why)
 static void
 reply_item(struct call *call, const char *value, const char *why)
 {
-	size_t len;
+	const size_t len = value ? strlen(value) : 0;
+	const bool line = len > 0 && value[len - 1] == '\n';
 
-	if (value == NULL) {
+	if (value != NULL) {
+		etf_put_binary(&call->result, value, len - line);
+	} else {
 		etf_put_atom(&call->result, "none");
 		fail(call, why);
-		return;
 	}
-	len = strlen(value);
-	etf_put_binary(
-	    &call->result, value, len - (len > 0 && value[len - 1] == '\n'));
 }
 
 static void
@@ -459,7 +435,6 @@ reply_error(struct call *call, int number, const char *why)
 }
 
 /* --- The log, liblxc's only account of its reasons --------------------- */
-
 /* From notice on, since init's pid is one (init_logged), and liblxc's level is
  * set once and for all. */
 void
@@ -511,27 +486,30 @@ log_message(const char *line)
 }
 
 /*
- * After a row: the reason of a failure that stated none. Lines that only a
- * lower level asked for go on to the log pipe; errors, liblxc wrote there.
+ * After a row: the reason of a failure that stated none, and with `init` the
+ * pid that liblxc has logged for one. Lines that only a lower level asked for
+ * go on to the log pipe; errors, liblxc wrote there.
  */
 static void
-log_end(struct call *call)
+log_end(struct call *call, pid_t *init)
 {
 	const bool more =
 	    call->x->level != NULL && strcasecmp(call->x->level, "error") != 0;
 	const bool want = call->verdict == OP_FAILED && call->why.len == 0;
-	AUTO_STRING line = NULL;
-	AUTO_STRING file = NULL;
+	AUTO_STRING file = NULL, *line = NULL;
 	AUTO_FILE f = NULL;
 	const char *text;
 	size_t size = 0;
 
-	if (self.log <= 0 || (call->verdict == OP_OK && !more) ||
+	if (self.log <= 0 || (call->verdict == OP_OK && !more && !init) ||
 	    (file = format(FD_FILE, self.log)) == NULL)
 		return;
 	f = fopen(file, "re");
 	while (f != NULL && getline(&line, &size, f) > 0) {
 		line[strcspn(line, "\n")] = '\0';
+		if (init != NULL && strstr(line, "Started \"") &&
+		    (text = strstr(line, "\" with pid \"")) != NULL)
+			sscanf(text, "\" with pid \"%d", init);
 		text = log_message(line);
 		if (text == NULL && more)
 			dprintf(STDERR_FILENO, "%s\n", line);
@@ -544,7 +522,6 @@ log_end(struct call *call)
 }
 
 /* --- Deadlines --------------------------------------------------------- */
-
 static int expired; /* the status to exit with, or 0 */
 
 static void
@@ -564,8 +541,7 @@ on_alarm(int signo)
 static void
 deadline(int64_t ms, int status)
 {
-	const struct sigaction sa = {
-	    .sa_handler = on_alarm}; /* no SA_RESTART */
+	const struct sigaction sa = {.sa_handler = on_alarm, .sa_flags = 0};
 	struct itimerval t = {0};
 
 	if (ms >= 0)
@@ -576,7 +552,6 @@ deadline(int64_t ms, int status)
 }
 
 /* --- Configuration from before LXC 2.1 --------------------------------- */
-
 /*
  * Without their "lxc."; NULL: ignored. One that ends in a dot is a prefix. The
  * rootfs' backend is found by liblxc itself or named in the rootfs' path.
@@ -741,9 +716,7 @@ include_translate(struct translation *t, const char *path, int depth)
 static bool
 line_translate(struct translation *t, const char *line, int depth)
 {
-	AUTO_STRING key = NULL;
-	AUTO_STRING value = NULL;
-	AUTO_STRING today = NULL;
+	AUTO_STRING key = NULL, *value = NULL, *today = NULL;
 	int n;
 
 	if (!line_split(line, &key, &value))
@@ -801,7 +774,6 @@ translation_load(
 }
 
 /* --- The handle -------------------------------------------------------- */
-
 /* lxcpath/name, with `tail` behind it; malloc'd. */
 static char *
 container_file(const struct erlxc *x, const char *tail)
@@ -829,35 +801,18 @@ container_rmdir(const struct erlxc *x)
 }
 
 /*
- * A handle that has no configuration, whatever is on disk. liblxc derives the
- * lock's name and the configuration's from the path that it is given: ".." goes
- * back to the same lock, but through a directory that does not exist no file is
- * found.
- */
-static struct lxc_container *
-handle_bare(const struct erlxc *x)
-{
-	AUTO_STRING path = format("/.erlxc-none/..%s", x->path);
-	struct lxc_container *c =
-	    path ? lxc.lxc_container_new(x->name, path) : NULL;
-
-	if (c != NULL && !c->set_config_path(c, x->path)) {
-		lxc.lxc_container_put(c);
-		return NULL;
-	}
-	return c;
-}
-
-/*
  * liblxc gives no handle for a configuration that it cannot parse; here there
  * is one without configuration, by which the container can still be stopped or
- * destroyed. A file with old keys is never shown to liblxc.
+ * destroyed. liblxc derives the names of the lock and of the configuration from
+ * the path that it is given: ".." goes back to the same lock, but through a
+ * directory that does not exist no file is found. A file with old keys is never
+ * shown to liblxc.
  */
 bool
 op_open(struct erlxc *x)
 {
 	AUTO(translation_end) struct translation t = {.nic = -1};
-	AUTO_STRING file = NULL;
+	AUTO_STRING file = NULL, *bare = NULL;
 	bool read, absent;
 
 	if (!lxc_load())
@@ -865,7 +820,8 @@ op_open(struct erlxc *x)
 	op_close(x);
 	if (!translation_begin(&t, -1) || !op_valid_name(x->name) ||
 	    !op_default_path(x) || x->path[0] != '/' ||
-	    (file = container_file(x, "/config")) == NULL)
+	    (file = container_file(x, "/config")) == NULL ||
+	    (bare = format("/.erlxc-none/..%s", x->path)) == NULL)
 		return false;
 	read = file_translate(&t, file, 0);
 	absent = !read && (errno == ENOENT || errno == ENOTDIR);
@@ -874,7 +830,12 @@ op_open(struct erlxc *x)
 		x->c = lxc.lxc_container_new(x->name, x->path);
 		deadline(-1, 0);
 	}
-	if (x->c == NULL && (x->c = handle_bare(x)) != NULL && !absent &&
+	if (x->c != NULL)
+		return true;
+	x->c = lxc.lxc_container_new(x->name, bare);
+	if (x->c != NULL && !x->c->set_config_path(x->c, x->path))
+		op_close(x);
+	if (x->c != NULL && !absent &&
 	    !(read && translation_load(&t, x->c, file))) {
 		x->c->clear_config(x->c);
 		self.unread = true;
@@ -918,7 +879,6 @@ is_stopped(struct lxc_container *c)
 }
 
 /* --- Rows: the configuration ------------------------------------------- */
-
 typedef int getter(struct lxc_container *, const char *, char *, int);
 
 /* The text that one of liblxc's ask-for-the-length getters has; malloc'd. */
@@ -1079,6 +1039,10 @@ op_load_config(struct call *call)
 	reply_bool(call, ok, NULL);
 }
 
+/*
+ * liblxc would wait for a FIFO's reader, and the little that a handle knows of
+ * a configuration never loaded would take its place.
+ */
 static void
 op_save_config(struct call *call)
 {
@@ -1090,15 +1054,13 @@ op_save_config(struct call *call)
 	bool ok = false;
 
 	file = *path ? path : own;
-	/* liblxc would wait for a FIFO's reader. */
-	if (file != NULL && stat(file, &st) == 0 && !S_ISREG(st.st_mode)) {
+	if (own != NULL && stat(file, &st) == 0 && !S_ISREG(st.st_mode)) {
 		why = "not a regular file";
-		/* The little that the handle knows would take its place. */
 	} else if (own && self.unread && strcmp(file, own) == 0) {
 		why = "the configuration on disk was never loaded";
 	} else if (own != NULL) {
 		deadline(LOCK_WAIT_MS, 0);
-		ok = c->save_config(c, or_null(path));
+		ok = c->save_config(c, *path ? path : NULL);
 	}
 	if (fresh)
 		container_rmdir(call->x);
@@ -1111,7 +1073,6 @@ ROW(op_defined, etf_put_bool(&call->result, container_has(x, "/config")))
 ROW(op_daemonize, x->daemonize = call->number; reply_bool(call, true, NULL))
 
 /* --- Rows: lists ------------------------------------------------------- */
-
 static bool
 list_defined(const char *path, struct strings *l)
 {
@@ -1181,7 +1142,8 @@ list_active(const char *path, struct strings *l)
 		sock[strcspn(sock, "\n")] = '\0';
 		name = socket_owner(path, sock + 1, &defined);
 		/* A socket is there once for each of its connections. */
-		if (name != NULL && strings_have(l, name))
+		if (name != NULL &&
+		    lfind(&name, l->v, &l->n, sizeof(*l->v), string_cmp))
 			free(name);
 		else if (name != NULL)
 			ok = strings_add(l, name);
@@ -1193,14 +1155,15 @@ list_active(const char *path, struct strings *l)
 static void
 op_list(struct call *call)
 {
-	const bool all = strncmp(call->op->name, "list_al", 7) == 0;
-	const bool active = strncmp(call->op->name, "list_ac", 7) == 0;
+	const char *name = call->op->name, *path = call->text[0];
+	const bool defined = strncmp(name, "list_ac", 7) != 0;
+	const bool active = strncmp(name, "list_de", 7) != 0;
 	AUTO(strings_free) struct strings l = {0};
-	const char *where = *call->text[0]             ? call->text[0]
-			    : op_default_path(call->x) ? call->x->path
-						       : "";
-	if ((!active && !list_defined(where, &l)) ||
-	    ((all || active) && !list_active(where, &l)))
+
+	if (*path == '\0')
+		path = op_default_path(call->x) ? call->x->path : "";
+	if ((defined && !list_defined(path, &l)) ||
+	    (active && !list_active(path, &l)))
 		fail(call, NULL);
 	if (l.n > 0)
 		qsort(l.v, l.n, sizeof(*l.v), string_cmp);
@@ -1208,7 +1171,6 @@ op_list(struct call *call)
 }
 
 /* --- Rows: a running container ----------------------------------------- */
-
 /* state, running: liblxc's is_running is true when its question failed. */
 static void
 op_state(struct call *call)
@@ -1257,8 +1219,9 @@ reply_array(struct call *call, char **v)
 
 ROW(op_get_interfaces, reply_array(call, x->c->get_interfaces(x->c)))
 
-ROW(op_get_ips, reply_array(call, x->c->get_ips(x->c, or_null(call->text[0]),
-				      or_null(call->text[1]), call->number)))
+ROW(op_get_ips,
+    reply_array(call, x->c->get_ips(x->c, *call->text[0] ? call->text[0] : NULL,
+			  *call->text[1] ? call->text[1] : NULL, call->number)))
 
 static void
 op_get_cgroup_item(struct call *call)
@@ -1280,7 +1243,6 @@ op_set_cgroup_item(struct call *call)
 }
 
 /* --- Rows: that wait --------------------------------------------------- */
-
 /*
  * Returns when the container is in one of the states, or never: the caller has
  * a deadline. liblxc's own wait looks for a stopped container's monitor once a
@@ -1363,7 +1325,6 @@ op_stop(struct call *call)
 }
 
 /* --- Rows: create, destroy, rename ------------------------------------- */
-
 /*
  * The file `partial` marks a container that is being created, by a process that
  * holds a lock on it. Without the lock its maker was killed.
@@ -1415,49 +1376,45 @@ op_destroy(struct call *call)
 }
 
 /*
- * Why create must not be called, or NULL. What liblxc takes for its own failed
- * attempt it removes, so it must not begin where something is.
- */
-static const char *
-create_refusal(struct erlxc *x, bool template)
-{
-	const enum partial p = partial(x);
-
-	if (p != PARTIAL_NONE)
-		return p == PARTIAL_HELD ? "it is being created"
-					 : "half created: destroy it first";
-	if (self.unread)
-		return "the configuration on disk cannot be loaded";
-	if (template && x->c->is_defined(x->c) && container_has(x, "/rootfs"))
-		return "it exists";
-	return is_stopped(x->c) ? NULL : "it is running";
-}
-
-/*
  * Templates write to file descriptors 1 and 2, the log pipe. One that removes
- * its configuration makes liblxc crash: this process, not the port.
+ * its configuration makes liblxc crash: this process, not the port. What liblxc
+ * takes for its own failed attempt it removes, so it must not begin where
+ * something is.
  */
 static void
 op_create(struct call *call)
 {
 	struct erlxc *x = call->x;
-	const char *template = call->text[0], *bdevtype = call->text[1], *why;
+	struct lxc_container *c = x->c;
+	const char *template = call->text[0], *bdevtype = call->text[1];
+	const char *why = NULL;
+	const enum partial p = partial(x);
+	const bool fresh = !container_has(x, ""),
+		   old = container_has(x, "/rootfs");
 	char *none[] = {NULL};
-	bool ok, fresh;
+	bool ok = false;
 
-	if ((why = create_refusal(x, *template != '\0')) != NULL) {
-		reply_bool(call, false, why);
-		return;
+	if (p == PARTIAL_HELD)
+		why = "it is being created";
+	else if (p == PARTIAL_LEFT)
+		why = "half created: destroy it first";
+	else if (self.unread)
+		why = "the configuration on disk cannot be loaded";
+	else if (*template != '\0' && old && c->is_defined(c))
+		why = "it exists";
+	else if (!is_stopped(c))
+		why = "it is running";
+	if (why == NULL) {
+		x->ward->husk =
+		    *template != '\0' && !old && !container_has(x, "/config");
+		ok = c->create(c, *template ? template : NULL,
+		    *bdevtype ? bdevtype : NULL, NULL, call->number,
+		    call->argv.n > 0 ? call->argv.v : none);
+		x->ward->husk = false; /* liblxc has cleaned up by itself */
+		if (!ok && fresh)
+			container_rmdir(x);
 	}
-	fresh = !container_has(x, "");
-	x->ward->husk = *template != '\0' && !container_has(x, "/config") &&
-			!container_has(x, "/rootfs");
-	ok = x->c->create(x->c, or_null(template), or_null(bdevtype), NULL,
-	    call->number, call->argv.n > 0 ? call->argv.v : none);
-	x->ward->husk = false; /* liblxc has cleaned up by itself */
-	if (!ok && fresh)
-		container_rmdir(x);
-	reply_bool(call, ok, NULL);
+	reply_bool(call, ok, why);
 }
 
 /* Without a rootfs liblxc would change the propagation of the host's mounts. */
@@ -1481,7 +1438,6 @@ op_rename(struct call *call)
 }
 
 /* --- Row: start -------------------------------------------------------- */
-
 /* Why the container cannot start, or NULL; the errno that says so in *number.
  * liblxc would tell the first two by nothing but false. */
 static const char *
@@ -1533,24 +1489,6 @@ why_errno(const struct call *call)
 	return number;
 }
 
-/* The pid that liblxc has logged for init, or 0. */
-static pid_t
-init_logged(void)
-{
-	AUTO_STRING file = format(FD_FILE, self.log);
-	AUTO_FILE f = file ? fopen(file, "re") : NULL;
-	AUTO_STRING line = NULL;
-	const char *p;
-	size_t size = 0;
-	int pid = 0;
-
-	while (f != NULL && getline(&line, &size, f) > 0)
-		if ((p = strstr(line, "Started \"")) != NULL &&
-		    (p = strstr(p, "\" with pid \"")) != NULL)
-			sscanf(p, "\" with pid \"%d", &pid);
-	return pid;
-}
-
 /*
  * Attached (there is a ward), this process becomes the container's monitor, for
  * as long as that lives. It has no other children: a start that fails reaps all
@@ -1575,21 +1513,21 @@ start(struct call *call)
 		if ((ward->status & 0x7f) == 0x7f)
 			ward->status >>= 8;
 		ward->ended = ok;
-		init = ok ? init_logged() : 0;
 	} else if (ok) {
 		deadline(QUERY_TIMEOUT_MS, WORKER_TIMEOUT);
 		init = c->init_pid(c);
 	}
-	if (ok && init > 0) {
+	if (!ok)
+		fail(call, NULL);
+	log_end(call, ward && ok ? &init : NULL);
+	if (!ok) {
+		reply_error(call, why_errno(call), NULL);
+	} else if (init <= 0) {
+		reply_error(call, ESRCH, "it ended at once");
+	} else {
 		etf_put_tuple(&call->result, 2);
 		etf_put_atom(&call->result, "ok");
 		etf_put_int(&call->result, init);
-	} else if (ok) {
-		reply_error(call, ESRCH, "it ended at once");
-	} else {
-		fail(call, NULL);
-		log_end(call);
-		reply_error(call, why_errno(call), NULL);
 	}
 }
 
@@ -1611,7 +1549,6 @@ op_start(struct call *call)
 }
 
 /* --- A guardian's children --------------------------------------------- */
-
 /*
  * The question for init's pid is refused while the monitor does not listen yet,
  * and then answered when init runs: no polling for the longer part. Another
@@ -1725,12 +1662,11 @@ NOTHING(bool, op_discard, false)
 
 #define deadline(ms, status) (void)0
 #define log_clear() (void)0
-#define log_end(call) (void)(call)
+#define log_end(call, init) (void)(call)
 
 #endif
 
 /* --- The table --------------------------------------------------------- */
-
 static void op_commands(struct call *call);
 
 #define DISK (OP_JOB | OP_EXCL)
@@ -1833,7 +1769,7 @@ op_run(struct call *call, struct erlxc *x, const struct op *op,
 	number = errno;
 	if (op->flags & OP_JOB)
 		deadline(-1, 0);
-	log_end(call);
+	log_end(call, NULL);
 	args_free(call);
 	if (call->verdict == OP_FAILED && call->why.len == 0 && number != 0)
 		etf_put_raw(
