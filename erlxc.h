@@ -139,7 +139,7 @@ struct op {
 	const char *name;
 	const char *args; /* a letter each: args_read() */
 	uint8_t flags;
-	void (*run)(struct call *call);
+	void (*run)(struct call *call, struct lxc_container *c);
 	/* Runs in the port after a success: what the port must know of it. */
 	void (*after)(struct erlxc *x, struct etf_reader *in);
 };

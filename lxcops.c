@@ -271,16 +271,17 @@ args_free(struct call *call)
 }
 
 /* A row that asks or does one thing. */
-#define ROW(name, reply)                         \
-	static void name(struct call *call)      \
-	{                                        \
-		struct erlxc *const x = call->x; \
-		reply;                           \
+#define ROW(name, reply)                                             \
+	static void name(struct call *call, struct lxc_container *c) \
+	{                                                            \
+		struct erlxc *const x = call->x;                     \
+                                                                     \
+		(void)x, (void)c;                                    \
+		reply;                                               \
 	}
 
 ROW(op_name, etf_put_string(&call->result, x->name))
 ROW(op_type, etf_put_atom(&call->result, lifetimes[x->type]))
-
 ROW(op_set_type, x->type = (enum lifetime)call->number;
     etf_put_bool(&call->result, true))
 
@@ -294,11 +295,7 @@ op_lxc_version(void)
 	return "";
 }
 
-static void
-op_version(struct call *call)
-{
-	etf_put_string(&call->result, op_lxc_version());
-}
+ROW(op_version, etf_put_string(&call->result, op_lxc_version()))
 
 bool
 op_default_path(struct erlxc *x)
@@ -927,23 +924,21 @@ key_current(struct call *call, bool set)
 }
 
 static void
-op_config_file_name(struct call *call)
+op_config_file_name(struct call *call, struct lxc_container *c)
 {
-	struct lxc_container *c = call->x->c;
-
 	AUTO_STRING name = c->config_file_name(c);
+
 	etf_put_string(&call->result, name ? name : "");
 }
 
-ROW(op_get_config_path,
-    etf_put_string(&call->result, x->c->get_config_path(x->c)))
+ROW(op_get_config_path, etf_put_string(&call->result, c->get_config_path(c)))
 
 /* Neither the handle's configuration nor its lock moves along. */
 static void
-op_set_config_path(struct call *call)
+op_set_config_path(struct call *call, struct lxc_container *c)
 {
 	struct erlxc *x = call->x;
-	const bool ok = x->c->set_config_path(x->c, call->text[0]);
+	const bool ok = c->set_config_path(c, call->text[0]);
 
 	if (ok) {
 		free(x->path);
@@ -957,9 +952,8 @@ op_set_config_path(struct call *call)
 #define WHY_NONE(c) ((c)->lxc_conf ? "no such key" : "no configuration")
 
 static void
-op_get_config_item(struct call *call)
+op_get_config_item(struct call *call, struct lxc_container *c)
 {
-	struct lxc_container *c = call->x->c;
 	AUTO_STRING value = NULL;
 
 	if (key_current(call, false))
@@ -970,9 +964,8 @@ op_get_config_item(struct call *call)
 }
 
 static void
-op_get_keys(struct call *call)
+op_get_keys(struct call *call, struct lxc_container *c)
 {
-	struct lxc_container *c = call->x->c;
 	AUTO_STRING keys = NULL;
 	const bool all = *call->text[0] == '\0';
 
@@ -997,9 +990,8 @@ include_set(struct lxc_container *c, const char *path)
 
 /* set_config_item, clear_config_item */
 static void
-op_config_item(struct call *call)
+op_config_item(struct call *call, struct lxc_container *c)
 {
-	struct lxc_container *c = call->x->c;
 	const char *value = call->text[1]; /* NULL: to be cleared */
 	bool ok = key_current(call, value != NULL);
 	const char *key = call->text[0];
@@ -1015,16 +1007,15 @@ op_config_item(struct call *call)
 	reply_bool(call, ok, NULL);
 }
 
-ROW(op_clear_config, x->c->clear_config(x->c); reply_bool(call, true, NULL))
+ROW(op_clear_config, c->clear_config(c); reply_bool(call, true, NULL))
 
 /*
  * Loading adds to what there is, and lists grow: a hook would run twice. The
  * container's own file therefore takes the place of what was loaded.
  */
 static void
-op_load_config(struct call *call)
+op_load_config(struct call *call, struct lxc_container *c)
 {
-	struct lxc_container *c = call->x->c;
 	AUTO(translation_end) struct translation t = {.nic = -1};
 	AUTO_STRING own = c->config_file_name(c);
 	const char *file;
@@ -1044,9 +1035,8 @@ op_load_config(struct call *call)
  * a configuration never loaded would take its place.
  */
 static void
-op_save_config(struct call *call)
+op_save_config(struct call *call, struct lxc_container *c)
 {
-	struct lxc_container *c = call->x->c;
 	const char *path = call->text[0], *file, *why = NULL;
 	AUTO_STRING own = c->config_file_name(c);
 	const bool fresh = !container_has(call->x, "");
@@ -1069,7 +1059,6 @@ op_save_config(struct call *call)
 
 /* liblxc would wait for the disk lock. */
 ROW(op_defined, etf_put_bool(&call->result, container_has(x, "/config")))
-
 ROW(op_daemonize, x->daemonize = call->number; reply_bool(call, true, NULL))
 
 /* --- Rows: lists ------------------------------------------------------- */
@@ -1153,13 +1142,14 @@ list_active(const char *path, struct strings *l)
 
 /* list_defined_containers, list_active_containers, list_all_containers */
 static void
-op_list(struct call *call)
+op_list(struct call *call, struct lxc_container *c)
 {
 	const char *name = call->op->name, *path = call->text[0];
 	const bool defined = strncmp(name, "list_ac", 7) != 0;
 	const bool active = strncmp(name, "list_de", 7) != 0;
 	AUTO(strings_free) struct strings l = {0};
 
+	(void)c;
 	if (*path == '\0')
 		path = op_default_path(call->x) ? call->x->path : "";
 	if ((defined && !list_defined(path, &l)) ||
@@ -1173,9 +1163,9 @@ op_list(struct call *call)
 /* --- Rows: a running container ----------------------------------------- */
 /* state, running: liblxc's is_running is true when its question failed. */
 static void
-op_state(struct call *call)
+op_state(struct call *call, struct lxc_container *c)
 {
-	const char *s = state(call->x->c);
+	const char *s = state(c);
 
 	if (s == NULL)
 		raise_class(call, "timeout");
@@ -1185,15 +1175,14 @@ op_state(struct call *call)
 		etf_put_bool(&call->result, strcmp(s, "STOPPED") != 0);
 }
 
-ROW(op_init_pid, etf_put_int(&call->result, x->c->init_pid(x->c)))
-ROW(op_reboot, reply_bool(call, x->c->reboot(x->c), NULL))
+ROW(op_init_pid, etf_put_int(&call->result, c->init_pid(c)))
+ROW(op_reboot, reply_bool(call, c->reboot(c), NULL))
 
 /* freeze, unfreeze: both need a configuration, and the latter is true for a
  * stopped container. */
 static void
-op_freeze(struct call *call)
+op_freeze(struct call *call, struct lxc_container *c)
 {
-	struct lxc_container *c = call->x->c;
 	const bool on = strcmp(call->op->name, "freeze") == 0;
 	const char *why;
 
@@ -1217,25 +1206,22 @@ reply_array(struct call *call, char **v)
 		fail(call, "not running");
 }
 
-ROW(op_get_interfaces, reply_array(call, x->c->get_interfaces(x->c)))
-
+ROW(op_get_interfaces, reply_array(call, c->get_interfaces(c)))
 ROW(op_get_ips,
-    reply_array(call, x->c->get_ips(x->c, *call->text[0] ? call->text[0] : NULL,
+    reply_array(call, c->get_ips(c, *call->text[0] ? call->text[0] : NULL,
 			  *call->text[1] ? call->text[1] : NULL, call->number)))
 
 static void
-op_get_cgroup_item(struct call *call)
+op_get_cgroup_item(struct call *call, struct lxc_container *c)
 {
-	struct lxc_container *c = call->x->c;
 	AUTO_STRING value = fetch(c, c->get_cgroup_item, call->text[0]);
 
 	reply_item(call, value, !value && is_stopped(c) ? "not running" : NULL);
 }
 
 static void
-op_set_cgroup_item(struct call *call)
+op_set_cgroup_item(struct call *call, struct lxc_container *c)
 {
-	struct lxc_container *c = call->x->c;
 	const char *why = is_stopped(c) ? "not running" : NULL;
 
 	reply_bool(call,
@@ -1277,9 +1263,8 @@ deadline_for(int seconds)
 
 /* liblxc's wait with timeout 0 waits for ever. */
 static void
-op_wait(struct call *call)
+op_wait(struct call *call, struct lxc_container *c)
 {
-	struct lxc_container *c = call->x->c;
 	const char *states = call->text[0], *s;
 	const int timeout = call->number;
 
@@ -1298,9 +1283,8 @@ op_wait(struct call *call)
  * liblxc's shutdown takes its timeout up to twice, so it only sends the signal.
  */
 static void
-op_shutdown(struct call *call)
+op_shutdown(struct call *call, struct lxc_container *c)
 {
-	struct lxc_container *c = call->x->c;
 	bool ok;
 
 	deadline_for(call->number);
@@ -1312,9 +1296,8 @@ op_shutdown(struct call *call)
 
 /* liblxc returns when the monitor has let go of the socket that asked it. */
 static void
-op_stop(struct call *call)
+op_stop(struct call *call, struct lxc_container *c)
 {
-	struct lxc_container *c = call->x->c;
 	bool ok;
 
 	deadline(STOP_TIMEOUT_MS, WORKER_TIMEOUT);
@@ -1358,7 +1341,7 @@ rootfs_path(struct lxc_container *c)
 }
 
 static void
-op_destroy(struct call *call)
+op_destroy(struct call *call, struct lxc_container *c)
 {
 	struct erlxc *x = call->x;
 	const enum partial p = partial(x);
@@ -1367,7 +1350,7 @@ op_destroy(struct call *call)
 
 	if (p == PARTIAL_HELD)
 		why = "it is being created";
-	else if (p == PARTIAL_NONE && !x->c->is_defined(x->c))
+	else if (p == PARTIAL_NONE && !c->is_defined(c))
 		why = "not defined";
 	ok = why == NULL && op_discard(x);
 	if (ok && x->c->is_defined(x->c)) /* liblxc is content with nothing */
@@ -1382,10 +1365,9 @@ op_destroy(struct call *call)
  * something is.
  */
 static void
-op_create(struct call *call)
+op_create(struct call *call, struct lxc_container *c)
 {
 	struct erlxc *x = call->x;
-	struct lxc_container *c = x->c;
 	const char *template = call->text[0], *bdevtype = call->text[1];
 	const char *why = NULL;
 	const enum partial p = partial(x);
@@ -1419,9 +1401,8 @@ op_create(struct call *call)
 
 /* Without a rootfs liblxc would change the propagation of the host's mounts. */
 static void
-op_rename(struct call *call)
+op_rename(struct call *call, struct lxc_container *c)
 {
-	struct lxc_container *c = call->x->c;
 	const struct erlxc other = {call->text[0], call->x->path};
 	AUTO_STRING rootfs = rootfs_path(c);
 	const char *why = NULL;
@@ -1532,11 +1513,12 @@ start(struct call *call)
 }
 
 static void
-op_start(struct call *call)
+op_start(struct call *call, struct lxc_container *c)
 {
 	const char *why;
 	int number;
 
+	(void)c; /* which may be opened anew */
 	deadline(QUERY_TIMEOUT_MS, WORKER_TIMEOUT);
 	why = start_refusal(call->x, &number);
 	deadline(-1, 0); /* what follows may take a container's life */
@@ -1667,7 +1649,7 @@ NOTHING(bool, op_discard, false)
 #endif
 
 /* --- The table --------------------------------------------------------- */
-static void op_commands(struct call *call);
+static void op_commands(struct call *call, struct lxc_container *c);
 
 #define DISK (OP_JOB | OP_EXCL)
 
@@ -1716,8 +1698,9 @@ static const struct op ops[] = {
 #define OPS_LEN (sizeof(ops) / sizeof(*ops))
 
 static void
-op_commands(struct call *call)
+op_commands(struct call *call, struct lxc_container *c)
 {
+	(void)c;
 	etf_put_list(&call->result, OPS_LEN);
 	for (size_t i = 0; i < OPS_LEN; i++) {
 		etf_put_tuple(&call->result, 2);
@@ -1764,7 +1747,7 @@ op_run(struct call *call, struct erlxc *x, const struct op *op,
 		raise_class(call, "system_limit");
 	} else {
 		errno = 0;
-		op->run(call);
+		op->run(call, x->c);
 	}
 	number = errno;
 	if (op->flags & OP_JOB)
