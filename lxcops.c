@@ -128,17 +128,17 @@ states_have(const char *states, const char *name, size_t len)
 static bool
 states_valid(const char *states)
 {
+	static const char all[] = "STOPPED|STARTING|RUNNING|STOPPING|ABORTING|"
+				  "FREEZING|FROZEN|THAWED";
 	size_t len;
 
-	do {
+	for (;; states += len + 1) {
 		len = strcspn(states, "|");
-		if (!states_have("STOPPED|STARTING|RUNNING|STOPPING|ABORTING|"
-				 "FREEZING|FROZEN|THAWED",
-			states, len))
+		if (!states_have(all, states, len))
 			return false;
-		states += len;
-	} while (*states++ == '|');
-	return true;
+		if (states[len] == '\0')
+			return true;
+	}
 }
 
 bool
@@ -262,14 +262,6 @@ args_read(struct call *call)
 	return etf_done(in);
 }
 
-static void
-args_free(struct call *call)
-{
-	for (size_t i = 0; i < sizeof(call->text) / sizeof(*call->text); i++)
-		free(call->text[i]);
-	strings_free(&call->argv);
-}
-
 /* A row that asks or does one thing. */
 #define ROW(name, reply)                                             \
 	static void name(struct call *call, struct lxc_container *c) \
@@ -329,17 +321,12 @@ renamed_to(struct erlxc *x, struct etf_reader *in)
 #define CONFIG_MAX (1L << 20)      /* a configuration file */
 #define INCLUDE_DEPTH 8            /* files that include files */
 #define FD_FILE "/proc/self/fd/%d" /* liblxc takes names only */
-#define LOCK_WAIT_MS 1000  /* for another process's lock on a container */
-#define WAIT_STEP_US 20000 /* between two looks at a stopped container */
-#define STOP_TIMEOUT_MS \
-	30000         /* for stop and freeze, which liblxc does not bound */
-#define STOP_TURNS 50 /* such looks, until one that stops has */
+#define LOCK_WAIT_MS 1000     /* for another process's lock on a container */
+#define WAIT_STEP_US 20000    /* between two looks at a stopped container */
+#define STOP_TIMEOUT_MS 30000 /* for what liblxc does not bound */
 
-/* What this process knows of its container beside the handle. */
-static struct {
-	int log;     /* memfd that liblxc's log goes to, or 0 */
-	bool unread; /* the configuration on disk could not be loaded */
-} self;
+static int log_fd;  /* the memfd that liblxc's log goes to, or 0 */
+static bool unread; /* the configuration on disk could not be loaded */
 
 static int
 string_cmp(const void *a, const void *b)
@@ -403,31 +390,12 @@ reply_strings(struct call *call, const struct strings *l)
 	etf_put_nil(&call->result);
 }
 
-static const struct {
-	int number;
-	const char *name;
-} posix[] = {{EIO, "eio"}, {ENOENT, "enoent"}, {EACCES, "eacces"},
-    {EPERM, "eperm"}, {EBUSY, "ebusy"}, {ENOEXEC, "enoexec"},
-    {EINVAL, "einval"}, {ENOTDIR, "enotdir"}, {EISDIR, "eisdir"},
-    {ELOOP, "eloop"}, {ENOMEM, "enomem"}, {ENOSPC, "enospc"},
-    {EMFILE, "emfile"}, {ENFILE, "enfile"}, {ENODEV, "enodev"},
-    {ENXIO, "enxio"}, {EEXIST, "eexist"}, {EAGAIN, "eagain"}, {EROFS, "erofs"},
-    {ESRCH, "esrch"}, {E2BIG, "e2big"}, {ENAMETOOLONG, "enametoolong"},
-    {EOPNOTSUPP, "enotsup"}};
-
-#define POSIX_LEN (sizeof(posix) / sizeof(*posix))
-
 static void
-reply_error(struct call *call, int number, const char *why)
+reply_error(struct call *call, const char *name, const char *why)
 {
-	size_t i;
-
-	for (i = POSIX_LEN - 1; i > 0; i--)
-		if (posix[i].number == number)
-			break;
 	etf_put_tuple(&call->result, 2);
 	etf_put_atom(&call->result, "error");
-	etf_put_atom(&call->result, posix[i].name);
+	etf_put_atom(&call->result, name);
 	fail(call, why);
 }
 
@@ -445,12 +413,12 @@ op_forked(struct erlxc *x)
 	if (!lxc_load())
 		return;
 	lxc.lxc_log_close();
-	if (self.log > 0)
-		close(self.log);
-	self.log = memfd_create("liblxc.log", MFD_CLOEXEC);
-	if (self.log < 0)
+	if (log_fd > 0)
+		close(log_fd);
+	log_fd = memfd_create("liblxc.log", MFD_CLOEXEC);
+	if (log_fd < 0)
 		return;
-	log.file = file = format(FD_FILE, self.log);
+	log.file = file = format(FD_FILE, log_fd);
 	log.level =
 	    strstr("trace debug info notice", x->level) ? x->level : "notice";
 	lxc.lxc_log_init(&log);
@@ -460,7 +428,7 @@ op_forked(struct erlxc *x)
 static void
 log_clear(void)
 {
-	if (self.log > 0 && ftruncate(self.log, 0) < 0)
+	if (log_fd > 0 && ftruncate(log_fd, 0) < 0)
 		errno = 0;
 }
 
@@ -498,8 +466,8 @@ log_end(struct call *call, pid_t *init)
 	const char *text;
 	size_t size = 0;
 
-	if (self.log <= 0 || (call->verdict == OP_OK && !more && !init) ||
-	    (file = format(FD_FILE, self.log)) == NULL)
+	if (log_fd <= 0 || (call->verdict == OP_OK && !more && !init) ||
+	    (file = format(FD_FILE, log_fd)) == NULL)
 		return;
 	f = fopen(file, "re");
 	while (f != NULL && getline(&line, &size, f) > 0) {
@@ -577,7 +545,6 @@ network_today(const char *key, int *nic, bool set, char **today)
 {
 	long n = *nic;
 	char *end;
-	bool address;
 
 	if (isdigit((unsigned char)*key)) {
 		n = strtol(key, &end, 10);
@@ -588,9 +555,8 @@ network_today(const char *key, int *nic, bool set, char **today)
 	errno = EINVAL;
 	if (n < 0 || n > INT_MAX)
 		return false;
-	address = strcmp(key, "ipv4") == 0 || strcmp(key, "ipv6") == 0;
 	*today = format("lxc.net.%ld%s%s%s", n, *key ? "." : "", key,
-	    address ? ".address" : "");
+	    strcmp(key, "ipv4") && strcmp(key, "ipv6") ? "" : ".address");
 	return *today != NULL;
 }
 
@@ -835,7 +801,7 @@ op_open(struct erlxc *x)
 	if (x->c != NULL && !absent &&
 	    !(read && translation_load(&t, x->c, file))) {
 		x->c->clear_config(x->c);
-		self.unread = true;
+		unread = true;
 	}
 	return x->c != NULL;
 }
@@ -846,7 +812,7 @@ op_close(struct erlxc *x)
 	if (x->c != NULL)
 		lxc.lxc_container_put(x->c);
 	x->c = NULL;
-	self.unread = false;
+	unread = false;
 }
 
 /*
@@ -1026,7 +992,7 @@ op_load_config(struct call *call, struct lxc_container *c)
 	if (ok && strcmp(file, own) == 0)
 		c->clear_config(c);
 	ok = ok && translation_load(&t, c, file);
-	self.unread = self.unread && !ok;
+	unread = unread && !ok;
 	reply_bool(call, ok, NULL);
 }
 
@@ -1046,7 +1012,7 @@ op_save_config(struct call *call, struct lxc_container *c)
 	file = *path ? path : own;
 	if (own != NULL && stat(file, &st) == 0 && !S_ISREG(st.st_mode)) {
 		why = "not a regular file";
-	} else if (own && self.unread && strcmp(file, own) == 0) {
+	} else if (own && unread && strcmp(file, own) == 0) {
 		why = "the configuration on disk was never loaded";
 	} else if (own != NULL) {
 		deadline(LOCK_WAIT_MS, 0);
@@ -1074,16 +1040,15 @@ list_defined(const char *path, struct strings *l)
 }
 
 /* The socket's name for a path that is too long for one: FNV-1a of it. */
-static void
-socket_hashed(const char *path, const char *name, char *dst, size_t size)
+static char *
+socket_hashed(const char *path, const char *name)
 {
-	uint64_t hash = 0xcbf29ce484222325;
-	const char *part[] = {path, "/", name};
+	AUTO_STRING s = format("%s/%s", path, name);
+	unsigned long long hash = 0xcbf29ce484222325;
 
-	for (size_t i = 0; i < 3; i++)
-		for (const char *p = part[i]; *p != '\0'; p++)
-			hash = (hash ^ (uint8_t)*p) * 0x100000001b3;
-	snprintf(dst, size, "lxc/%016llx/command", (unsigned long long)hash);
+	for (const char *p = s; p != NULL && *p != '\0'; p++)
+		hash = (hash ^ (uint8_t)*p) * 0x100000001b3;
+	return format("lxc/%016llx/command", hash);
 }
 
 /* The container in `path` that listens at `sock`, one of `defined` when it is
@@ -1092,13 +1057,13 @@ static char *
 socket_owner(const char *path, const char *sock, const struct strings *defined)
 {
 	const size_t len = strlen(path);
-	char hashed[64];
 	char *name = NULL;
 	int end = 0;
 
 	for (size_t i = 0; i < defined->n && sock[0] != '/'; i++) {
-		socket_hashed(path, defined->v[i], hashed, sizeof(hashed));
-		if (strcmp(sock, hashed) == 0)
+		AUTO_STRING hashed = socket_hashed(path, defined->v[i]);
+
+		if (hashed != NULL && strcmp(sock, hashed) == 0)
 			return strdup(defined->v[i]);
 	}
 	if (strncmp(sock, path, len) == 0 &&
@@ -1266,10 +1231,9 @@ static void
 op_wait(struct call *call, struct lxc_container *c)
 {
 	const char *states = call->text[0], *s;
-	const int timeout = call->number;
 
-	deadline_for(timeout);
-	if (timeout != 0) {
+	deadline_for(call->number);
+	if (call->number != 0) {
 		await(c, states);
 		reply_bool(call, true, NULL);
 	} else if ((s = state(c)) == NULL) {
@@ -1302,7 +1266,7 @@ op_stop(struct call *call, struct lxc_container *c)
 
 	deadline(STOP_TIMEOUT_MS, WORKER_TIMEOUT);
 	ok = c->stop(c);
-	for (int i = 0; ok && i < STOP_TURNS && !is_stopped(c); i++)
+	for (int i = 0; ok && i < 50 && !is_stopped(c); i++)
 		usleep(WAIT_STEP_US);
 	reply_bool(call, ok, NULL);
 }
@@ -1323,21 +1287,9 @@ partial(const struct erlxc *x)
 
 	if (fd < 0)
 		return PARTIAL_NONE;
-	if (fcntl(fd, F_OFD_GETLK, &lock) == 0 && lock.l_type != F_UNLCK)
-		return PARTIAL_HELD;
-	return PARTIAL_LEFT;
-}
-
-/* NULL when it has none. */
-static char *
-rootfs_path(struct lxc_container *c)
-{
-	char *path = fetch(c, c->get_config_item, "lxc.rootfs.path");
-
-	if (path != NULL && *path != '\0')
-		return path;
-	free(path);
-	return NULL;
+	return fcntl(fd, F_OFD_GETLK, &lock) == 0 && lock.l_type != F_UNLCK
+		   ? PARTIAL_HELD
+		   : PARTIAL_LEFT;
 }
 
 static void
@@ -1380,7 +1332,7 @@ op_create(struct call *call, struct lxc_container *c)
 		why = "it is being created";
 	else if (p == PARTIAL_LEFT)
 		why = "half created: destroy it first";
-	else if (self.unread)
+	else if (unread)
 		why = "the configuration on disk cannot be loaded";
 	else if (*template != '\0' && old && c->is_defined(c))
 		why = "it exists";
@@ -1404,12 +1356,12 @@ static void
 op_rename(struct call *call, struct lxc_container *c)
 {
 	const struct erlxc other = {call->text[0], call->x->path};
-	AUTO_STRING rootfs = rootfs_path(c);
+	AUTO_STRING rootfs = fetch(c, c->get_config_item, "lxc.rootfs.path");
 	const char *why = NULL;
 
 	if (!c->is_defined(c) || c->lxc_conf == NULL)
 		why = "not defined";
-	else if (rootfs == NULL)
+	else if (rootfs == NULL || *rootfs == '\0')
 		why = "it has no rootfs";
 	else if (container_has(&other, ""))
 		why = "the name is taken";
@@ -1419,73 +1371,88 @@ op_rename(struct call *call, struct lxc_container *c)
 }
 
 /* --- Row: start -------------------------------------------------------- */
-/* Why the container cannot start, or NULL; the errno that says so in *number.
- * liblxc would tell the first two by nothing but false. */
-static const char *
-start_refusal(struct erlxc *x, int *number)
+/* liblxc would tell the first two by nothing but false. */
+static void
+start_refuse(struct call *call)
 {
+	struct erlxc *x = call->x;
 	AUTO_STRING rootfs = NULL;
 	const char *s;
 
-	*number = EINVAL;
-	if (self.unread && (!op_open(x) || self.unread))
-		return "the configuration cannot be loaded";
-	*number = ENOENT;
-	rootfs = rootfs_path(x->c);
-	if (!x->c->is_defined(x->c) && rootfs == NULL)
-		return "not defined";
-	if (x->c->lxc_conf == NULL)
-		return "no configuration";
-	*number = EBUSY;
-	if (partial(x) != PARTIAL_NONE)
-		return "its creation is not finished";
-	*number = ETIMEDOUT;
-	if ((s = state(x->c)) == NULL)
-		return "no answer";
-	*number = EBUSY;
-	return strcmp(s, "STOPPED") == 0 ? NULL : "it is running";
+	if (unread && (!op_open(x) || unread)) {
+		reply_error(call, "einval", NULL);
+		return;
+	}
+	rootfs = fetch(x->c, x->c->get_config_item, "lxc.rootfs.path");
+	if (!x->c->is_defined(x->c) && (rootfs == NULL || *rootfs == '\0'))
+		reply_error(call, "enoent", "not defined");
+	else if (x->c->lxc_conf == NULL)
+		reply_error(call, "enoent", "no configuration");
+	else if (partial(x) != PARTIAL_NONE)
+		reply_error(call, "ebusy", "its creation is not finished");
+	else if ((s = state(x->c)) == NULL)
+		raise_class(call, "timeout");
+	else if (strcmp(s, "STOPPED") != 0)
+		reply_error(call, "ebusy", "it is running");
 }
+
+static const struct {
+	int number;
+	const char *name;
+} posix[] = {{EIO, "eio"}, {ENOENT, "enoent"}, {EACCES, "eacces"},
+    {EPERM, "eperm"}, {EBUSY, "ebusy"}, {ENOEXEC, "enoexec"},
+    {EINVAL, "einval"}, {ENOTDIR, "enotdir"}, {EISDIR, "eisdir"},
+    {ELOOP, "eloop"}, {ENOMEM, "enomem"}, {ENOSPC, "enospc"},
+    {EMFILE, "emfile"}, {ENFILE, "enfile"}, {ENODEV, "enodev"},
+    {ENXIO, "enxio"}, {EEXIST, "eexist"}, {EAGAIN, "eagain"}, {EROFS, "erofs"},
+    {ESRCH, "esrch"}, {E2BIG, "e2big"}, {ENAMETOOLONG, "enametoolong"},
+    {EOPNOTSUPP, "enotsup"}};
 
 /*
  * liblxc's messages begin with an errno's text where there is one. The last
  * counts: those before it may be of things that were optional.
  */
-static int
+static const char *
 why_errno(const struct call *call)
 {
 	const uint8_t *from = call->why.data, *at;
 	const uint8_t *const end = from + call->why.len;
+	const char *name = "eio";
 	char text[64];
-	int number = EIO;
+	size_t len;
 
-	for (size_t i = 0; i < POSIX_LEN; i++) {
-		snprintf(
+	for (size_t i = 0; i < sizeof(posix) / sizeof(*posix); i++) {
+		len = (size_t)snprintf(
 		    text, sizeof(text), "%s - ", strerror(posix[i].number));
 		while (from < end && (at = memmem(from, (size_t)(end - from),
-					  text, strlen(text))) != NULL) {
-			number = posix[i].number;
+					  text, len)) != NULL) {
+			name = posix[i].name;
 			from = at + 1;
 		}
 	}
-	return number;
+	return name;
 }
 
 /*
- * Attached (there is a ward), this process becomes the container's monitor, for
- * as long as that lives. It has no other children: a start that fails reaps all
- * there are. `error_num` is 1 until init has run and its end is known; then a
- * wait status, but for a signal written the other way round. Of an init whose
- * life was too short for the watch, only the log knows the pid.
+ * Attached (there is a ward), this process becomes the container's monitor. It
+ * has no other children: a start that fails reaps all there are. `error_num` is
+ * 1 until init's end is known; then a wait status, but for a signal written the
+ * other way round. Of a life too short for the watch, only the log knows init.
  */
 static void
-start(struct call *call)
+op_start(struct call *call, struct lxc_container *c)
 {
 	struct ward *ward = call->x->ward;
-	struct lxc_container *c = call->x->c;
 	pid_t init = 0;
 	bool ok;
 
-	log_clear(); /* of what a monitor did that was going away */
+	deadline(QUERY_TIMEOUT_MS, WORKER_TIMEOUT);
+	start_refuse(call);
+	deadline(-1, 0); /* what follows may take a container's life */
+	if (call->verdict != OP_OK)
+		return;
+	c = call->x->c; /* it may have been opened anew */
+	log_clear();    /* of what a monitor did that was going away */
 	c->want_daemonize(c, ward == NULL);
 	ok = c->start(c, call->number, call->argv.v);
 	if (ward != NULL) {
@@ -1504,30 +1471,12 @@ start(struct call *call)
 	if (!ok) {
 		reply_error(call, why_errno(call), NULL);
 	} else if (init <= 0) {
-		reply_error(call, ESRCH, "it ended at once");
+		reply_error(call, "esrch", "it ended at once");
 	} else {
 		etf_put_tuple(&call->result, 2);
 		etf_put_atom(&call->result, "ok");
 		etf_put_int(&call->result, init);
 	}
-}
-
-static void
-op_start(struct call *call, struct lxc_container *c)
-{
-	const char *why;
-	int number;
-
-	(void)c; /* which may be opened anew */
-	deadline(QUERY_TIMEOUT_MS, WORKER_TIMEOUT);
-	why = start_refusal(call->x, &number);
-	deadline(-1, 0); /* what follows may take a container's life */
-	if (why == NULL)
-		start(call);
-	else if (number == ETIMEDOUT)
-		raise_class(call, "timeout");
-	else
-		reply_error(call, number, number == EINVAL ? NULL : why);
 }
 
 /* --- A guardian's children --------------------------------------------- */
@@ -1603,7 +1552,7 @@ op_discard(struct erlxc *x)
 		close(
 		    open(file, O_WRONLY | O_CREAT | O_EXCL | O_CLOEXEC, 0600));
 	/* A rootfs elsewhere was there before, and stays. */
-	rootfs = rootfs_path(c);
+	rootfs = fetch(c, c->get_config_item, "lxc.rootfs.path");
 	if (husk && rootfs &&
 	    (strncmp(rootfs, dir, strlen(dir)) != 0 ||
 		strstr(rootfs, "/../") != NULL))
@@ -1753,7 +1702,9 @@ op_run(struct call *call, struct erlxc *x, const struct op *op,
 	if (op->flags & OP_JOB)
 		deadline(-1, 0);
 	log_end(call, NULL);
-	args_free(call);
+	for (size_t i = 0; i < sizeof(call->text) / sizeof(*call->text); i++)
+		free(call->text[i]);
+	strings_free(&call->argv);
 	if (call->verdict == OP_FAILED && call->why.len == 0 && number != 0)
 		etf_put_raw(
 		    &call->why, strerror(number), strlen(strerror(number)));
