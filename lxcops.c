@@ -1,10 +1,9 @@
 /* SPDX-License-Identifier: ISC */
 /*
- * The command table: one row a command, and the row's function.
- *
- * A row has its arguments read and found right (args_read), acts and replies; a
- * wrong request has cost nothing by then. This file alone calls liblxc. What
- * its rows avoid is named at each.
+ * The command table: one row a command, and the row's function. A row has its
+ * arguments read and found right (args_read), acts and replies; a wrong request
+ * has cost nothing by then. This file alone calls liblxc. What its rows avoid
+ * is named at each.
  */
 #include <sys/mman.h>
 #include <sys/stat.h>
@@ -30,7 +29,6 @@
 
 #define RESULT_MAX ((16u << 20) - (64u << 10)) /* a frame, less its why */
 #define WHY_MAX (64u << 10)
-
 #define TEXT_MAX (1u << 20) /* a configuration value */
 #define ARGV_MAX 65536u     /* words of a command */
 
@@ -54,11 +52,8 @@ static struct {
 #undef POINTER
 } lxc;
 
-/*
- * liblxc is not linked but loaded, once the program has executed itself again:
- * loading it and the libraries that it needs is most of what starting costs. On
- * a host without it a port starts all the same, and says notsup.
- */
+/* Not linked but loaded, once the program has executed itself again: that is
+ * most of what starting costs. Without liblxc a port starts and says notsup. */
 static bool
 lxc_load(void)
 {
@@ -114,7 +109,7 @@ strings_add(struct strings *l, char *s)
 
 /* True when `name`, `len` bytes of it, is one of "A|B|C". */
 static bool
-states_have(const char *states, const char *name, size_t len)
+one_of(const char *states, const char *name, size_t len)
 {
 	for (const char *p = states; p != NULL; p = strchr(p, '|')) {
 		p += *p == '|';
@@ -134,7 +129,7 @@ states_valid(const char *states)
 
 	for (;; states += len + 1) {
 		len = strcspn(states, "|");
-		if (!states_have(all, states, len))
+		if (!one_of(all, states, len))
 			return false;
 		if (states[len] == '\0')
 			return true;
@@ -202,8 +197,7 @@ text_valid(char kind, const char *s)
 	case 'E':
 		return *s == '\0';
 	case 'F':
-		return *s == '\0' || strcmp(s, "inet") == 0 ||
-		       strcmp(s, "inet6") == 0;
+		return one_of("inet|inet6|", s, strlen(s));
 	case 'G': /* with a slash it would be a file anywhere */
 		return *s != '\0' && strchr(s, '/') == NULL;
 	case 'N':
@@ -400,16 +394,15 @@ reply_error(struct call *call, const char *name, const char *why)
 }
 
 /* --- The log, liblxc's only account of its reasons --------------------- */
-/* From notice on, since init's pid is one (init_logged), and liblxc's level is
- * set once and for all. */
+/* From notice on: init's pid is one (log_end), and liblxc's level is set once
+ * and for all. An open log is never opened again, and two processes that write
+ * to one would find each other's reasons. */
 void
 op_forked(struct erlxc *x)
 {
 	struct lxc_log log = {.quiet = true};
 	AUTO_STRING file = NULL;
 
-	/* An open log is never opened again, and two processes that write to
-	 * one would find each other's reasons. */
 	if (!lxc_load())
 		return;
 	lxc.lxc_log_close();
@@ -432,10 +425,8 @@ log_clear(void)
 		errno = 0;
 }
 
-/*
- * A line is "lxc NAME DATE LEVEL CATEGORY - FILE:FUNCTION:LINE - MESSAGE".
- * The message of one that tells of an error, else NULL.
- */
+/* The message of a line that tells of an error, else NULL. It is
+ * "lxc NAME DATE LEVEL CATEGORY - FILE:FUNCTION:LINE - MESSAGE". */
 static const char *
 log_message(const char *line)
 {
@@ -450,11 +441,9 @@ log_message(const char *line)
 	return NULL;
 }
 
-/*
- * After a row: the reason of a failure that stated none, and with `init` the
- * pid that liblxc has logged for one. Lines that only a lower level asked for
- * go on to the log pipe; errors, liblxc wrote there.
- */
+/* After a row: the reason of a failure that stated none; with `init`, the pid
+ * logged for one. Lines that only a lower level asked for go to the log pipe;
+ * errors, liblxc wrote there. */
 static void
 log_end(struct call *call, pid_t *init)
 {
@@ -498,10 +487,10 @@ on_alarm(int signo)
 }
 
 /*
- * From now on this process has `ms` for what it does, then ends with `status`:
- * exiting is the only way out of liblxc, whose receive loops start again when a
- * signal interrupts them. Status 0: what is under way is interrupted only, as a
- * wait for another process's lock on the container can be. -1: no deadline.
+ * This process has `ms` for what it does, then ends with `status`: exiting is
+ * the only way out of liblxc, whose receive loops go on after a signal. With 0
+ * it is only interrupted (no SA_RESTART), as a wait for another process's lock
+ * on the container can be. -1: no deadline.
  */
 static void
 deadline(int64_t ms, int status)
@@ -517,10 +506,8 @@ deadline(int64_t ms, int status)
 }
 
 /* --- Configuration from before LXC 2.1 --------------------------------- */
-/*
- * Without their "lxc."; NULL: ignored. One that ends in a dot is a prefix. The
- * rootfs' backend is found by liblxc itself or named in the rootfs' path.
- */
+/* Without their "lxc."; NULL: ignored. One that ends in a dot is a prefix. The
+ * rootfs' backend is found by liblxc itself or named in the rootfs' path. */
 static const struct {
 	const char *old, *new;
 } renamed[] = {{"utsname", "uts.name"}, {"rootfs", "rootfs.path"},
@@ -536,10 +523,8 @@ static const struct {
     {"logfile", "log.file"}, {"limit", "prlimit"}, {"limit.", "prlimit."},
     {"network", "net"}, {"kmsg", NULL}, {"pivotdir", NULL}};
 
-/*
- * lxc.network.KEY is about the device started last, whose index is *nic (-1:
- * none); setting its type starts the next one. lxc.network.N.KEY names one.
- */
+/* lxc.network.KEY is about the device started last, whose index is *nic (-1:
+ * none); setting its type starts the next one. lxc.network.N.KEY names one. */
 static bool
 network_today(const char *key, int *nic, bool set, char **today)
 {
@@ -560,10 +545,8 @@ network_today(const char *key, int *nic, bool set, char **today)
 	return *today != NULL;
 }
 
-/*
- * What `key` is called today, malloc'd; NULL: it is of no effect today. False:
- * refused, for it is of a network device and none was started.
- */
+/* What `key` is called today, malloc'd; NULL: it is of no effect. False: it is
+ * refused, of a network device before any was started. */
 static bool
 key_today(const char *key, int *nic, bool set, char **today)
 {
@@ -589,32 +572,24 @@ key_today(const char *key, int *nic, bool set, char **today)
 
 /* A file that is being translated, with the files that it includes. */
 struct translation {
-	FILE *out; /* of a memfd */
+	FILE *out; /* of a memfd, see translation_out() */
 	int nic;
 	bool used; /* there was something to translate */
 };
 
-static bool
-translation_begin(struct translation *t, int nic)
+static FILE *
+translation_out(void)
 {
 	const int fd = memfd_create("config", MFD_CLOEXEC);
+	FILE *f = fd < 0 ? NULL : fdopen(fd, "w+");
 
-	*t = (struct translation){.nic = nic};
-	if (fd >= 0 && (t->out = fdopen(fd, "w+")) == NULL)
+	if (f == NULL && fd >= 0)
 		close(fd);
-	return t->out != NULL;
+	return f;
 }
 
-static void
-translation_end(struct translation *t)
-{
-	file_free(&t->out);
-}
-
-/*
- * The key and value of a line, malloc'd, the value without the blanks and the
- * quotes around it. False: it has none, a comment or what liblxc skips.
- */
+/* The key and value of a line, malloc'd, the value without the blanks and the
+ * quotes around it. False: it has none, a comment or what liblxc skips. */
 static bool
 line_split(const char *line, char **key, char **value)
 {
@@ -652,10 +627,8 @@ dir_translate(struct translation *t, const char *path, int depth)
 	return ok;
 }
 
-/*
- * A file with nothing to translate stays included by name, so that a saved
- * configuration goes on following it. What is not there, liblxc reports.
- */
+/* A file with nothing to translate stays included by name, so that a saved
+ * configuration goes on following it. What is not there, liblxc reports. */
 static bool
 include_translate(struct translation *t, const char *path, int depth)
 {
@@ -720,11 +693,9 @@ file_translate(struct translation *t, const char *path, int depth)
 	return !ferror(f);
 }
 
-/*
- * Loads what was translated of `path`. A file without old keys is loaded by its
- * own name, which hooks are told, but spelled with one more slash: for its own
- * spelling liblxc would wait for the disk lock.
- */
+/* Loads what was translated of `path`. A file without old keys is loaded by its
+ * own name, which hooks are told, with one more slash: for its own spelling
+ * liblxc would wait for the disk lock. */
 static bool
 translation_load(
     struct translation *t, struct lxc_container *c, const char *path)
@@ -752,8 +723,7 @@ container_has(const struct erlxc *x, const char *tail)
 	return file == NULL || access(file, F_OK) == 0;
 }
 
-/* For after a call in which liblxc makes the container's directory, whether or
- * not it comes to put something there. */
+/* liblxc makes the directory whether or not it comes to put something there. */
 static void
 container_rmdir(const struct erlxc *x)
 {
@@ -765,24 +735,23 @@ container_rmdir(const struct erlxc *x)
 
 /*
  * liblxc gives no handle for a configuration that it cannot parse; here there
- * is one without configuration, by which the container can still be stopped or
- * destroyed. liblxc derives the names of the lock and of the configuration from
- * the path that it is given: ".." goes back to the same lock, but through a
- * directory that does not exist no file is found. A file with old keys is never
- * shown to liblxc.
+ * is a bare one, by which the container can be stopped or destroyed: ".." in
+ * its path leads to the same lock, but through a directory that does not exist
+ * no configuration is found. One with old keys is never shown to liblxc.
  */
 bool
 op_open(struct erlxc *x)
 {
-	AUTO(translation_end) struct translation t = {.nic = -1};
+	AUTO_FILE out = translation_out();
+	struct translation t = {.out = out, .nic = -1};
 	AUTO_STRING file = NULL, *bare = NULL;
 	bool read, absent;
 
 	if (!lxc_load())
 		return false;
 	op_close(x);
-	if (!translation_begin(&t, -1) || !op_valid_name(x->name) ||
-	    !op_default_path(x) || x->path[0] != '/' ||
+	if (out == NULL || !op_valid_name(x->name) || !op_default_path(x) ||
+	    x->path[0] != '/' ||
 	    (file = container_file(x, "/config")) == NULL ||
 	    (bare = format("/.erlxc-none/..%s", x->path)) == NULL)
 		return false;
@@ -815,10 +784,8 @@ op_close(struct erlxc *x)
 	unread = false;
 }
 
-/*
- * The state, or NULL when the monitor will not tell it. A monitor that is going
- * away drops the question; asked again, it is gone: STOPPED.
- */
+/* NULL: the monitor will not tell. One that is going away drops the question;
+ * asked again, it is gone: STOPPED. */
 static const char *
 state(struct lxc_container *c)
 {
@@ -875,14 +842,12 @@ nic_last(struct lxc_container *c)
 	return i;
 }
 
-/* key_today() of the first argument, which is asked for, cleared or (`set`)
- * set, in its place. */
+/* Puts key_today() of the first argument in its place. */
 static bool
 key_current(struct call *call, bool set)
 {
 	AUTO_STRING key = call->text[0];
-	const bool indexed = strncmp(key, "lxc.network.", 12) == 0;
-	int nic = indexed ? nic_last(call->x->c) : -1;
+	int nic = strncmp(key, "lxc.network.", 12) ? -1 : nic_last(call->x->c);
 
 	errno = 0;
 	call->text[0] = NULL;
@@ -946,12 +911,13 @@ op_get_keys(struct call *call, struct lxc_container *c)
 static bool
 include_set(struct lxc_container *c, const char *path)
 {
-	AUTO(translation_end) struct translation t = {.nic = -1};
+	AUTO_FILE out = translation_out();
+	struct translation t = {.out = out, .nic = nic_last(c)};
 
-	return translation_begin(&t, nic_last(c)) &&
-	       include_translate(&t, path, 0) &&
-	       (t.used ? translation_load(&t, c, path)
-		       : c->set_config_item(c, "lxc.include", path));
+	if (out == NULL || !include_translate(&t, path, 0))
+		return false;
+	return t.used ? translation_load(&t, c, path)
+		      : c->set_config_item(c, "lxc.include", path);
 }
 
 /* set_config_item, clear_config_item */
@@ -975,20 +941,17 @@ op_config_item(struct call *call, struct lxc_container *c)
 
 ROW(op_clear_config, c->clear_config(c); reply_bool(call, true, NULL))
 
-/*
- * Loading adds to what there is, and lists grow: a hook would run twice. The
- * container's own file therefore takes the place of what was loaded.
- */
+/* Loading adds to what there is, and lists grow: a hook would run twice. The
+ * container's own file therefore takes the place of what was loaded. */
 static void
 op_load_config(struct call *call, struct lxc_container *c)
 {
-	AUTO(translation_end) struct translation t = {.nic = -1};
+	AUTO_FILE out = translation_out();
+	struct translation t = {.out = out, .nic = -1};
 	AUTO_STRING own = c->config_file_name(c);
-	const char *file;
-	bool ok;
+	const char *file = *call->text[0] ? call->text[0] : own;
+	bool ok = own && out && file_translate(&t, file, 0);
 
-	file = *call->text[0] ? call->text[0] : own;
-	ok = own && translation_begin(&t, -1) && file_translate(&t, file, 0);
 	if (ok && strcmp(file, own) == 0)
 		c->clear_config(c);
 	ok = ok && translation_load(&t, c, file);
@@ -996,20 +959,18 @@ op_load_config(struct call *call, struct lxc_container *c)
 	reply_bool(call, ok, NULL);
 }
 
-/*
- * liblxc would wait for a FIFO's reader, and the little that a handle knows of
- * a configuration never loaded would take its place.
- */
+/* liblxc would wait for a FIFO's reader, and the little that a handle knows of
+ * a configuration never loaded would take its place. */
 static void
 op_save_config(struct call *call, struct lxc_container *c)
 {
-	const char *path = call->text[0], *file, *why = NULL;
+	const char *path = call->text[0], *why = NULL;
 	AUTO_STRING own = c->config_file_name(c);
+	const char *file = *path ? path : own;
 	const bool fresh = !container_has(call->x, "");
 	struct stat st;
 	bool ok = false;
 
-	file = *path ? path : own;
 	if (own != NULL && stat(file, &st) == 0 && !S_ISREG(st.st_mode)) {
 		why = "not a regular file";
 	} else if (own && unread && strcmp(file, own) == 0) {
@@ -1074,11 +1035,8 @@ socket_owner(const char *path, const char *sock, const struct strings *defined)
 	return NULL;
 }
 
-/*
- * Running containers by their command sockets. liblxc's own list takes the
- * place of a space in the path for its end, and asks the monitor of every
- * container with a hashed socket.
- */
+/* By the command sockets. liblxc's own list takes a space in the path for its
+ * end, and asks the monitor of every container with a hashed socket. */
 static bool
 list_active(const char *path, struct strings *l)
 {
@@ -1193,13 +1151,9 @@ op_set_cgroup_item(struct call *call, struct lxc_container *c)
 	    !why && c->set_cgroup_item(c, call->text[0], call->text[1]), why);
 }
 
-/* --- Rows: that wait --------------------------------------------------- */
-/*
- * Returns when the container is in one of the states, or never: the caller has
- * a deadline. liblxc's own wait looks for a stopped container's monitor once a
- * second, and fails when the container stops instead; it is used only to wait
- * for what a monitor says.
- */
+/* Returns in one of the states or never: the caller has a deadline. liblxc's
+ * wait looks for a stopped container's monitor once a second and fails when the
+ * container stops; here it only waits for what a monitor says. */
 static void
 await(struct lxc_container *c, const char *states)
 {
@@ -1207,7 +1161,7 @@ await(struct lxc_container *c, const char *states)
 
 	for (;;) {
 		s = state(c);
-		if (s != NULL && states_have(states, s, strlen(s)))
+		if (s != NULL && one_of(states, s, strlen(s)))
 			return;
 		if (s != NULL && strcmp(s, "STOPPED") != 0 &&
 		    c->wait(c, states, 1))
@@ -1239,13 +1193,11 @@ op_wait(struct call *call, struct lxc_container *c)
 	} else if ((s = state(c)) == NULL) {
 		raise_class(call, "timeout");
 	} else {
-		reply_bool(call, states_have(states, s, strlen(s)), s);
+		reply_bool(call, one_of(states, s, strlen(s)), s);
 	}
 }
 
-/*
- * liblxc's shutdown takes its timeout up to twice, so it only sends the signal.
- */
+/* liblxc's takes its timeout up to twice, so it only sends the signal. */
 static void
 op_shutdown(struct call *call, struct lxc_container *c)
 {
@@ -1271,11 +1223,9 @@ op_stop(struct call *call, struct lxc_container *c)
 	reply_bool(call, ok, NULL);
 }
 
-/* --- Rows: create, destroy, rename ------------------------------------- */
-/*
- * The file `partial` marks a container that is being created, by a process that
- * holds a lock on it. Without the lock its maker was killed.
- */
+/* --- Rows: create, destroy, rename, start -------------------------------- */
+/* The file `partial` marks a container that is being created, by a process that
+ * holds a lock on it. Without the lock its maker was killed. */
 enum partial { PARTIAL_NONE, PARTIAL_HELD, PARTIAL_LEFT };
 
 static enum partial
@@ -1310,12 +1260,9 @@ op_destroy(struct call *call, struct lxc_container *c)
 	reply_bool(call, ok && why == NULL, why);
 }
 
-/*
- * Templates write to file descriptors 1 and 2, the log pipe. One that removes
- * its configuration makes liblxc crash: this process, not the port. What liblxc
- * takes for its own failed attempt it removes, so it must not begin where
- * something is.
- */
+/* Templates write to the log pipe (1 and 2). One that removes its configuration
+ * makes liblxc crash: this process, not the port. What liblxc takes for its own
+ * failed attempt it removes, so it must not begin where something is. */
 static void
 op_create(struct call *call, struct lxc_container *c)
 {
@@ -1370,7 +1317,6 @@ op_rename(struct call *call, struct lxc_container *c)
 	reply_bool(call, !why && c->rename(c, other.name), why);
 }
 
-/* --- Row: start -------------------------------------------------------- */
 /* liblxc would tell the first two by nothing but false. */
 static void
 start_refuse(struct call *call)
@@ -1408,10 +1354,8 @@ static const struct {
     {ESRCH, "esrch"}, {E2BIG, "e2big"}, {ENAMETOOLONG, "enametoolong"},
     {EOPNOTSUPP, "enotsup"}};
 
-/*
- * liblxc's messages begin with an errno's text where there is one. The last
- * counts: those before it may be of things that were optional.
- */
+/* liblxc's messages begin with an errno's text where there is one. The last
+ * counts: those before it may be of things that were optional. */
 static const char *
 why_errno(const struct call *call)
 {
@@ -1480,11 +1424,9 @@ op_start(struct call *call, struct lxc_container *c)
 }
 
 /* --- A guardian's children --------------------------------------------- */
-/*
- * The question for init's pid is refused while the monitor does not listen yet,
+/* The question for init's pid is refused while the monitor does not listen yet,
  * and then answered when init runs: no polling for the longer part. Another
- * port's container of that name has another monitor.
- */
+ * port's container of that name has another monitor. */
 bool
 op_watch(struct erlxc *x)
 {
@@ -1510,10 +1452,8 @@ op_watch(struct erlxc *x)
 	return true;
 }
 
-/*
- * By the handle that the container was started with, if there is one: its
- * configuration, with the halt signal, may never have been on disk.
- */
+/* By the handle that the container was started with, if there is one: its
+ * configuration, with the halt signal, may never have been on disk. */
 bool
 op_down(struct erlxc *x)
 {
@@ -1574,7 +1514,6 @@ op_discard(struct erlxc *x)
 #define LXC(row) row
 
 #else /* no liblxc */
-
 #define LXC(row) NULL
 
 #define NOTHING(type, name, value) \
