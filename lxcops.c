@@ -22,7 +22,6 @@
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
-#include <strings.h>
 #include <unistd.h>
 
 #include "erlxc.h"
@@ -35,7 +34,6 @@
 /* --- liblxc ------------------------------------------------------------ */
 
 #ifdef HAVE_LXC
-
 #define SYMBOLS(X)                    \
 	X(list_defined_containers)    \
 	X(lxc_container_new)          \
@@ -79,6 +77,15 @@ raise_class(struct call *call, const char *class)
 	call->verdict = OP_RAISE;
 	etf_rewind(&call->result, 0);
 	etf_put_atom(&call->result, class);
+}
+
+/* The call failed, for this reason, or (NULL) for one that the log has. */
+static void
+fail(struct call *call, const char *why)
+{
+	call->verdict = OP_FAILED;
+	if (why != NULL)
+		etf_put_raw(&call->why, why, strlen(why));
 }
 
 static const char *const lifetimes[] = {"temporary", "transient", "permanent"};
@@ -233,12 +240,10 @@ get_text(struct etf_reader *in, char kind)
 	return s;
 }
 
-/*
- * The arguments, a letter each in the table. In call->number: b 0 or 1, n 0 and
+/* The arguments, a letter each in the table. In call->number: b 0 or 1, n 0 and
  * up, l a lifetime, s a timeout. In call->argv: a. The next of call->text: t
  * any text, p a path, P an absolute one, E the empty text, F an address family
- * or none, G a cgroup's file, N a container's name, S states, T a template.
- */
+ * or none, G a cgroup's file, N a container's name, S states, T a template. */
 static bool
 args_read(struct call *call)
 {
@@ -260,15 +265,13 @@ args_read(struct call *call)
 #define ROW(name, reply)                                             \
 	static void name(struct call *call, struct lxc_container *c) \
 	{                                                            \
-		struct erlxc *const x = call->x;                     \
-                                                                     \
-		(void)x, (void)c;                                    \
+		(void)c;                                             \
 		reply;                                               \
 	}
 
-ROW(op_name, etf_put_string(&call->result, x->name))
-ROW(op_type, etf_put_atom(&call->result, lifetimes[x->type]))
-ROW(op_set_type, x->type = (enum lifetime)call->number;
+ROW(op_name, etf_put_string(&call->result, call->x->name))
+ROW(op_type, etf_put_atom(&call->result, lifetimes[call->x->type]))
+ROW(op_set_type, call->x->type = (enum lifetime)call->number;
     etf_put_bool(&call->result, true))
 
 const char *
@@ -340,15 +343,6 @@ format(const char *template, ...)
 	n = vasprintf(&s, template, args);
 	va_end(args);
 	return n < 0 ? NULL : s;
-}
-
-/* The call failed, for this reason, or (NULL) for one that the log has. */
-static void
-fail(struct call *call, const char *why)
-{
-	call->verdict = OP_FAILED;
-	if (why != NULL)
-		etf_put_raw(&call->why, why, strlen(why));
 }
 
 /* true, or false for the reason stated. */
@@ -430,14 +424,15 @@ log_clear(void)
 static const char *
 log_message(const char *line)
 {
-	static const char *const levels[] = {
-	    " ERROR ", " CRIT ", " ALERT ", " FATAL "};
-	const char *head = strstr(line, " - "), *at;
+	const char *head = strstr(line, " - ");
 	const char *text = head ? strstr(head + 3, " - ") : NULL;
+	size_t len;
 
-	for (size_t i = 0; text != NULL && i < 4; i++)
-		if ((at = strstr(line, levels[i])) != NULL && at < head)
+	for (; text != NULL && line < head; line += len + 1) {
+		len = strcspn(line, " ");
+		if (one_of("ERROR|CRIT|ALERT|FATAL", line, len))
 			return text + 3;
+	}
 	return NULL;
 }
 
@@ -447,8 +442,7 @@ log_message(const char *line)
 static void
 log_end(struct call *call, pid_t *init)
 {
-	const bool more =
-	    call->x->level != NULL && strcasecmp(call->x->level, "error") != 0;
+	const bool more = strcmp(call->x->level, "error") != 0;
 	const bool want = call->verdict == OP_FAILED && call->why.len == 0;
 	AUTO_STRING file = NULL, *line = NULL;
 	AUTO_FILE f = NULL;
@@ -486,12 +480,10 @@ on_alarm(int signo)
 		_exit(expired);
 }
 
-/*
- * This process has `ms` for what it does, then ends with `status`: exiting is
+/* This process has `ms` for what it does, then ends with `status`: exiting is
  * the only way out of liblxc, whose receive loops go on after a signal. With 0
  * it is only interrupted (no SA_RESTART), as a wait for another process's lock
- * on the container can be. -1: no deadline.
- */
+ * on the container can be. -1: no deadline. */
 static void
 deadline(int64_t ms, int status)
 {
@@ -733,12 +725,10 @@ container_rmdir(const struct erlxc *x)
 		rmdir(dir); /* only an empty one */
 }
 
-/*
- * liblxc gives no handle for a configuration that it cannot parse; here there
+/* liblxc gives no handle for a configuration that it cannot parse; here there
  * is a bare one, by which the container can be stopped or destroyed: ".." in
  * its path leads to the same lock, but through a directory that does not exist
- * no configuration is found. One with old keys is never shown to liblxc.
- */
+ * no configuration is found. One with old keys is never shown to liblxc. */
 bool
 op_open(struct erlxc *x)
 {
@@ -985,8 +975,9 @@ op_save_config(struct call *call, struct lxc_container *c)
 }
 
 /* liblxc would wait for the disk lock. */
-ROW(op_defined, etf_put_bool(&call->result, container_has(x, "/config")))
-ROW(op_daemonize, x->daemonize = call->number; reply_bool(call, true, NULL))
+ROW(op_defined, etf_put_bool(&call->result, container_has(call->x, "/config")))
+ROW(op_daemonize, call->x->daemonize = call->number;
+    reply_bool(call, true, NULL))
 
 /* --- Rows: lists ------------------------------------------------------- */
 static bool
@@ -1159,14 +1150,12 @@ await(struct lxc_container *c, const char *states)
 {
 	const char *s;
 
-	for (;;) {
+	for (;; usleep(WAIT_STEP_US)) {
 		s = state(c);
-		if (s != NULL && one_of(states, s, strlen(s)))
+		if (s != NULL &&
+		    (one_of(states, s, strlen(s)) ||
+			(strcmp(s, "STOPPED") != 0 && c->wait(c, states, 1))))
 			return;
-		if (s != NULL && strcmp(s, "STOPPED") != 0 &&
-		    c->wait(c, states, 1))
-			return;
-		usleep(WAIT_STEP_US);
 	}
 }
 
@@ -1174,10 +1163,8 @@ await(struct lxc_container *c, const char *states)
 static void
 deadline_for(int seconds)
 {
-	if (seconds == 0)
-		deadline(QUERY_TIMEOUT_MS, WORKER_TIMEOUT);
-	else
-		deadline(seconds * INT64_C(1000), WORKER_FALSE);
+	deadline(seconds ? seconds * INT64_C(1000) : QUERY_TIMEOUT_MS,
+	    seconds ? WORKER_FALSE : WORKER_TIMEOUT);
 }
 
 /* liblxc's wait with timeout 0 waits for ever. */
@@ -1237,9 +1224,9 @@ partial(const struct erlxc *x)
 
 	if (fd < 0)
 		return PARTIAL_NONE;
-	return fcntl(fd, F_OFD_GETLK, &lock) == 0 && lock.l_type != F_UNLCK
-		   ? PARTIAL_HELD
-		   : PARTIAL_LEFT;
+	if (fcntl(fd, F_OFD_GETLK, &lock) < 0 || lock.l_type == F_UNLCK)
+		return PARTIAL_LEFT;
+	return PARTIAL_HELD;
 }
 
 static void
@@ -1377,12 +1364,10 @@ why_errno(const struct call *call)
 	return name;
 }
 
-/*
- * Attached (there is a ward), this process becomes the container's monitor. It
+/* Attached (there is a ward), this process becomes the container's monitor. It
  * has no other children: a start that fails reaps all there are. `error_num` is
  * 1 until init's end is known; then a wait status, but for a signal written the
- * other way round. Of a life too short for the watch, only the log knows init.
- */
+ * other way round. Of a life too short for the watch, only the log knows init. */
 static void
 op_start(struct call *call, struct lxc_container *c)
 {
@@ -1457,19 +1442,17 @@ op_watch(struct erlxc *x)
 bool
 op_down(struct erlxc *x)
 {
-	struct lxc_container *c;
 	const char *s;
 	int left = x->grace_ms;
 
 	if ((x->c == NULL && !op_open(x)) || (s = state(x->c)) == NULL)
 		return false;
-	c = x->c;
 	if (strcmp(s, "FROZEN") == 0 || strcmp(s, "FREEZING") == 0)
-		c->unfreeze(c);
-	if (left > 0 && !is_stopped(c) && c->shutdown(c, 0))
-		for (; left > 0 && !is_stopped(c); left -= 10)
+		x->c->unfreeze(x->c);
+	if (left > 0 && !is_stopped(x->c) && x->c->shutdown(x->c, 0))
+		for (; left > 0 && !is_stopped(x->c); left -= 10)
 			usleep(10000);
-	return is_stopped(c) || (c->stop(c) && is_stopped(c));
+	return is_stopped(x->c) || (x->c->stop(x->c) && is_stopped(x->c));
 }
 
 /* What a create left that was killed, or that killed itself, is a husk. */
@@ -1489,8 +1472,7 @@ op_discard(struct erlxc *x)
 	husk = p == PARTIAL_LEFT || (x->ward && x->ward->husk);
 	/* Without a configuration liblxc destroys nothing. */
 	if (husk && !c->is_defined(c))
-		close(
-		    open(file, O_WRONLY | O_CREAT | O_EXCL | O_CLOEXEC, 0600));
+		mknod(file, S_IFREG | 0600, 0);
 	/* A rootfs elsewhere was there before, and stays. */
 	rootfs = fetch(c, c->get_config_item, "lxc.rootfs.path");
 	if (husk && rootfs &&
@@ -1507,7 +1489,7 @@ op_discard(struct erlxc *x)
 		if (!c->is_defined(c) || !is_stopped(c))
 			break;
 	}
-	container_rmdir(x); /* create had not come further */
+	rmdir(dir); /* create had not come further */
 	return ok;
 }
 
@@ -1645,8 +1627,7 @@ op_run(struct call *call, struct erlxc *x, const struct op *op,
 		free(call->text[i]);
 	strings_free(&call->argv);
 	if (call->verdict == OP_FAILED && call->why.len == 0 && number != 0)
-		etf_put_raw(
-		    &call->why, strerror(number), strlen(strerror(number)));
+		fail(call, strerror(number));
 	if (call->result.error != ETF_OK)
 		raise_class(call, "system_limit");
 }
