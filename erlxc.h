@@ -85,7 +85,7 @@ struct erlxc {
 	bool daemonize;    /* start detached from the port */
 	int grace_ms;      /* for a clean shutdown when the owner is gone;
 				   0: kill at once */
-	const char *level; /* liblxc's log level: "ERROR", "DEBUG", ... */
+	const char *level; /* liblxc's log level: "error", "debug", ... */
 };
 
 /* How a row runs; see design.md, section 3. */
@@ -139,7 +139,7 @@ struct op {
 	const char *name;
 	const char *args; /* a letter each: args_read() */
 	uint8_t flags;
-	void (*run)(struct call *call, struct lxc_container *c);
+	void (*run)(struct call *call, struct lxc_container *c); /* x->c */
 	/* Runs in the port after a success: what the port must know of it. */
 	void (*after)(struct erlxc *x, struct etf_reader *in);
 };

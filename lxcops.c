@@ -469,7 +469,6 @@ log_end(struct call *call, pid_t *init)
 	log_clear();
 }
 
-/* --- Deadlines --------------------------------------------------------- */
 static int expired; /* the status to exit with, or 0 */
 
 static void
@@ -1234,14 +1233,12 @@ op_destroy(struct call *call, struct lxc_container *c)
 {
 	struct erlxc *x = call->x;
 	const enum partial p = partial(x);
-	const char *why = NULL;
-	bool ok;
+	const bool defined = p != PARTIAL_NONE || c->is_defined(c);
+	const char *why = p == PARTIAL_HELD ? "it is being created"
+			  : !defined        ? "not defined"
+					    : NULL;
+	bool ok = why == NULL && op_discard(x);
 
-	if (p == PARTIAL_HELD)
-		why = "it is being created";
-	else if (p == PARTIAL_NONE && !c->is_defined(c))
-		why = "not defined";
-	ok = why == NULL && op_discard(x);
 	if (ok && x->c->is_defined(x->c)) /* liblxc is content with nothing */
 		why = "lxc.rootfs.managed is 0";
 	reply_bool(call, ok && why == NULL, why);
@@ -1255,23 +1252,19 @@ op_create(struct call *call, struct lxc_container *c)
 {
 	struct erlxc *x = call->x;
 	const char *template = call->text[0], *bdevtype = call->text[1];
-	const char *why = NULL;
 	const enum partial p = partial(x);
-	const bool fresh = !container_has(x, ""),
-		   old = container_has(x, "/rootfs");
+	const bool fresh = !container_has(x, "");
+	const bool old = container_has(x, "/rootfs");
+	const char *why;
 	char *none[] = {NULL};
 	bool ok = false;
 
-	if (p == PARTIAL_HELD)
-		why = "it is being created";
-	else if (p == PARTIAL_LEFT)
-		why = "half created: destroy it first";
-	else if (unread)
-		why = "the configuration on disk cannot be loaded";
-	else if (*template != '\0' && old && c->is_defined(c))
-		why = "it exists";
-	else if (!is_stopped(c))
-		why = "it is running";
+	why = p == PARTIAL_HELD   ? "it is being created"
+	      : p == PARTIAL_LEFT ? "half created: destroy it first"
+	      : unread            ? "the configuration on disk cannot be loaded"
+	      : *template && old && c->is_defined(c) ? "it exists"
+	      : !is_stopped(c)                       ? "it is running"
+						     : NULL;
 	if (why == NULL) {
 		x->ward->husk =
 		    *template != '\0' && !old && !container_has(x, "/config");
@@ -1291,16 +1284,12 @@ op_rename(struct call *call, struct lxc_container *c)
 {
 	const struct erlxc other = {call->text[0], call->x->path};
 	AUTO_STRING rootfs = fetch(c, c->get_config_item, "lxc.rootfs.path");
-	const char *why = NULL;
+	const char *why = !c->is_defined(c) || !c->lxc_conf ? "not defined"
+			  : !rootfs || !*rootfs             ? "it has no rootfs"
+			  : container_has(&other, "") ? "the name is taken"
+			  : !is_stopped(c)            ? "it is running"
+						      : NULL;
 
-	if (!c->is_defined(c) || c->lxc_conf == NULL)
-		why = "not defined";
-	else if (rootfs == NULL || *rootfs == '\0')
-		why = "it has no rootfs";
-	else if (container_has(&other, ""))
-		why = "the name is taken";
-	else if (!is_stopped(c))
-		why = "it is running";
 	reply_bool(call, !why && c->rename(c, other.name), why);
 }
 
@@ -1367,7 +1356,7 @@ why_errno(const struct call *call)
 /* Attached (there is a ward), this process becomes the container's monitor. It
  * has no other children: a start that fails reaps all there are. `error_num` is
  * 1 until init's end is known; then a wait status, but for a signal written the
- * other way round. Of a life too short for the watch, only the log knows init. */
+ * other way round. Of a life too short for the watch only the log has a pid. */
 static void
 op_start(struct call *call, struct lxc_container *c)
 {
@@ -1522,7 +1511,6 @@ NOTHING(bool, op_discard, false)
 static void op_commands(struct call *call, struct lxc_container *c);
 
 #define DISK (OP_JOB | OP_EXCL)
-
 /* clang-format off */
 static const struct op ops[] = {
 	{"clear_config", "", OP_CONFIG, LXC(op_clear_config), NULL},
@@ -1564,7 +1552,6 @@ static const struct op ops[] = {
 	{"wait", "Ss", OP_JOB, LXC(op_wait), NULL},
 };
 /* clang-format on */
-
 #define OPS_LEN (sizeof(ops) / sizeof(*ops))
 
 static void
