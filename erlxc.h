@@ -85,7 +85,7 @@ struct erlxc {
 	bool daemonize;    /* start detached from the port */
 	int grace_ms;      /* for a clean shutdown when the owner is gone;
 				   0: kill at once */
-	const char *level; /* liblxc's log level: "ERROR", "DEBUG", ... */
+	const char *level; /* liblxc's log level: "error", "debug", ... */
 };
 
 /* How a row runs; see design.md, section 3. */
@@ -117,11 +117,19 @@ enum verdict {
 	OP_RAISE   /* the result is the class: badarg, notsup, ... */
 };
 
+struct strings {
+	char **v; /* malloc'd, a NULL behind the last; NULL: never was one */
+	size_t n;
+};
+
 /* One call: what a row reads and what it leaves. */
 struct call {
 	struct erlxc *x;
 	const struct op *op;
-	struct etf_reader *in; /* the arguments, the next one first */
+	struct etf_reader *in;
+	char *text[3]; /* the arguments, by their kinds: see op->args */
+	int number;
+	struct strings argv;
 	enum verdict verdict;
 	struct etf_writer result; /* one term */
 	struct etf_writer why;    /* text, no term; for OP_FAILED */
@@ -129,9 +137,9 @@ struct call {
 
 struct op {
 	const char *name;
-	uint8_t arity;
+	const char *args; /* a letter each: args_read() */
 	uint8_t flags;
-	void (*run)(struct call *call);
+	void (*run)(struct call *call, struct lxc_container *c); /* x->c */
 	/* Runs in the port after a success: what the port must know of it. */
 	void (*after)(struct erlxc *x, struct etf_reader *in);
 };

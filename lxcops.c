@@ -1,10 +1,9 @@
 /* SPDX-License-Identifier: ISC */
 /*
- * The command table: one row a command, and the row's function.
- *
- * A row gets its arguments, asks whether they were right and complete
- * (args_done), calls, and replies; a wrong request has cost nothing by then.
- * This file alone calls liblxc. What its rows avoid is named at each.
+ * The command table: one row a command, and the row's function. A row has its
+ * arguments read and found right (args_read), acts and replies; a wrong request
+ * has cost nothing by then. This file alone calls liblxc. What its rows avoid
+ * is named at each.
  */
 #include <sys/mman.h>
 #include <sys/stat.h>
@@ -17,35 +16,30 @@
 #include <fcntl.h>
 #include <fnmatch.h>
 #include <limits.h>
+#include <search.h>
 #include <signal.h>
 #include <stdarg.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
-#include <strings.h>
-#include <time.h>
 #include <unistd.h>
 
 #include "erlxc.h"
 
 #define RESULT_MAX ((16u << 20) - (64u << 10)) /* a frame, less its why */
 #define WHY_MAX (64u << 10)
-
-#define DEFAULT_PATH "/var/lib/lxc" /* when there is no liblxc to ask */
+#define TEXT_MAX (1u << 20) /* a configuration value */
+#define ARGV_MAX 65536u     /* words of a command */
 
 /* --- liblxc ------------------------------------------------------------ */
 
 #ifdef HAVE_LXC
-
 #define SYMBOLS(X)                    \
-	X(list_active_containers)     \
-	X(list_all_containers)        \
 	X(list_defined_containers)    \
 	X(lxc_container_new)          \
 	X(lxc_container_put)          \
 	X(lxc_get_global_config_item) \
 	X(lxc_get_version)            \
-	X(lxc_get_wait_states)        \
 	X(lxc_log_close)              \
 	X(lxc_log_init)
 
@@ -56,11 +50,8 @@ static struct {
 #undef POINTER
 } lxc;
 
-/*
- * liblxc is not linked but loaded, once the program has executed itself again:
- * loading it and the libraries that it needs is most of what starting costs. On
- * a host without it a port starts all the same, and says notsup.
- */
+/* Not linked but loaded, once the program has executed itself again: that is
+ * most of what starting costs. Without liblxc a port starts and says notsup. */
 static bool
 lxc_load(void)
 {
@@ -76,17 +67,10 @@ lxc_load(void)
 }
 
 #else
-
-static bool
-lxc_load(void)
-{
-	return false;
-}
-
+#define lxc_load() false
 #endif
 
 /* --- Arguments and replies --------------------------------------------- */
-
 static void
 raise_class(struct call *call, const char *class)
 {
@@ -95,125 +79,16 @@ raise_class(struct call *call, const char *class)
 	etf_put_atom(&call->result, class);
 }
 
-/* Every row asks this before it acts; op_run() for one without arguments. */
-static bool
-args_done(struct call *call)
+/* The call failed, for this reason, or (NULL) for one that the log has. */
+static void
+fail(struct call *call, const char *why)
 {
-	etf_get_nil(call->in);
-	if (etf_done(call->in))
-		return true;
-	raise_class(
-	    call, call->in->error == ETF_NOMEM ? "system_limit" : "badarg");
-	return false;
+	call->verdict = OP_FAILED;
+	if (why != NULL)
+		etf_put_raw(&call->why, why, strlen(why));
 }
-
-/* A row without arguments that asks or does one thing. */
-#define ROW(name, reply)                         \
-	static void name(struct call *call)      \
-	{                                        \
-		struct erlxc *const x = call->x; \
-		reply;                           \
-	}
 
 static const char *const lifetimes[] = {"temporary", "transient", "permanent"};
-
-ROW(op_name, etf_put_string(&call->result, x->name))
-ROW(op_type, etf_put_atom(&call->result, lifetimes[x->type]))
-
-static void
-op_set_type(struct call *call)
-{
-	char atom[16];
-	int i;
-
-	etf_get_atom(call->in, atom, sizeof(atom));
-	for (i = TEMPORARY; i <= PERMANENT && strcmp(atom, lifetimes[i]); i++)
-		continue;
-	if (i > PERMANENT)
-		etf_fail(call->in, ETF_RANGE);
-	if (!args_done(call))
-		return;
-	call->x->type = (enum lifetime)i;
-	etf_put_bool(&call->result, true);
-}
-
-const char *
-op_lxc_version(void)
-{
-#ifdef HAVE_LXC
-	if (lxc_load())
-		return lxc.lxc_get_version();
-#endif
-	return "";
-}
-
-static void
-op_version(struct call *call)
-{
-	etf_put_string(&call->result, op_lxc_version());
-}
-
-bool
-op_default_path(struct erlxc *x)
-{
-	const char *path = DEFAULT_PATH;
-
-	if (x->path != NULL)
-		return true;
-#ifdef HAVE_LXC
-	if (lxc_load())
-		path = lxc.lxc_get_global_config_item("lxc.lxcpath");
-#endif
-	x->path = strdup(path ? path : DEFAULT_PATH);
-	return x->path != NULL;
-}
-
-bool
-op_valid_name(const char *name)
-{
-	const size_t len = strspn(name,
-	    "abcdefghijklmnopqrstuvwxyzABCDEFGHIJKLMNOPQRSTUVWXYZ0123456789"
-	    "._-");
-
-	return len > 0 && len <= NAME_MAX_LEN && name[len] == '\0' &&
-	       strcmp(name, ".") != 0 && strcmp(name, "..") != 0;
-}
-
-/* The old handle keeps the old name: the port opens another one. */
-static void
-renamed_to(struct erlxc *x, struct etf_reader *in)
-{
-	char *name = etf_get_string(in, NAME_MAX_LEN);
-
-	if (name == NULL)
-		return;
-	free(x->name);
-	x->name = name;
-}
-
-#ifdef HAVE_LXC
-
-#define TEXT_MAX (1u << 20)        /* a configuration value */
-#define ARGV_MAX 65536u            /* words of a command */
-#define CONFIG_MAX (1L << 20)      /* a configuration file */
-#define INCLUDE_DEPTH 8            /* files that include files */
-#define FD_FILE "/proc/self/fd/%d" /* liblxc takes names only */
-#define LOCK_WAIT_MS 1000     /* for another process's lock on a container */
-#define WAIT_STEP_NS 20000000 /* between two looks at a stopped container */
-#define STOP_TIMEOUT_MS \
-	30000         /* for stop and freeze, which liblxc does not bound */
-#define STOP_TURNS 50 /* such looks, until one that stops has */
-
-/* What this process knows of its container beside the handle. */
-static struct {
-	int log;     /* memfd that liblxc's log goes to, or 0 */
-	bool unread; /* the configuration on disk could not be loaded */
-} self;
-
-struct strings {
-	char **v; /* malloc'd, a NULL behind the last; NULL: never was one */
-	size_t n;
-};
 
 static void
 strings_free(struct strings *l)
@@ -239,25 +114,221 @@ strings_add(struct strings *l, char *s)
 	return true;
 }
 
+/* True when `name`, `len` bytes of it, is one of "A|B|C". */
 static bool
-strings_have(const struct strings *l, const char *s)
+one_of(const char *states, const char *name, size_t len)
 {
-	for (size_t i = 0; i < l->n; i++)
-		if (strcmp(l->v[i], s) == 0)
+	for (const char *p = states; p != NULL; p = strchr(p, '|')) {
+		p += *p == '|';
+		if (strcspn(p, "|") == len && strncmp(p, name, len) == 0)
 			return true;
+	}
 	return false;
 }
+
+/* True when every one of "A|B|C" is the name of a state. */
+static bool
+states_valid(const char *states)
+{
+	static const char all[] = "STOPPED|STARTING|RUNNING|STOPPING|ABORTING|"
+				  "FREEZING|FROZEN|THAWED";
+	size_t len;
+
+	for (;; states += len + 1) {
+		len = strcspn(states, "|");
+		if (!one_of(all, states, len))
+			return false;
+		if (states[len] == '\0')
+			return true;
+	}
+}
+
+bool
+op_valid_name(const char *name)
+{
+	const size_t len = strspn(name,
+	    "abcdefghijklmnopqrstuvwxyzABCDEFGHIJKLMNOPQRSTUVWXYZ0123456789"
+	    "._-");
+
+	return len > 0 && len <= NAME_MAX_LEN && name[len] == '\0' &&
+	       strcmp(name, ".") != 0 && strcmp(name, "..") != 0;
+}
+
+/* Of a timeout, -1 and the atom infinity are for ever. */
+static int
+get_number(struct etf_reader *in, char kind)
+{
+	char atom[16];
+	int i = 0;
+
+	if (kind == 'b' || kind == 'n')
+		return (int)etf_get_int(in, 0, kind == 'b' ? 1 : INT_MAX);
+	if (kind == 's' && etf_peek(in) != ETF_ATOM)
+		return (int)etf_get_int(in, -1, INT_MAX);
+	etf_get_atom(in, atom, sizeof(atom));
+	if (kind == 's' && strcmp(atom, "infinity") == 0)
+		return -1;
+	while (i <= PERMANENT && strcmp(atom, lifetimes[i]) != 0)
+		i++;
+	if (kind == 's' || i > PERMANENT)
+		etf_fail(in, ETF_RANGE);
+	return i;
+}
+
+/* A command: [iodata()], or one iodata() as its only word; <<>>: no word. */
+static void
+get_argv(struct etf_reader *in, struct strings *argv)
+{
+	struct etf_reader ahead = *in;
+	const bool many = etf_peek(in) == ETF_LIST &&
+			  (etf_get_list(&ahead, UINT32_MAX) == 0 ||
+			      etf_peek(&ahead) != ETF_INTEGER);
+	uint32_t n = many ? etf_get_list(in, ARGV_MAX) : 1;
+
+	for (; n > 0; n--)
+		if (!strings_add(argv, etf_get_string(in, TEXT_MAX)))
+			etf_fail(in, ETF_NOMEM); /* the first error stays */
+	if (many) {
+		etf_get_nil(in);
+	} else if (argv->n == 1 && *argv->v[0] == '\0') {
+		strings_free(argv);
+		*argv = (struct strings){0};
+	}
+}
+
+/* True when `s` is what the letter says, see args_read(). */
+static bool
+text_valid(char kind, const char *s)
+{
+	switch (kind) {
+	case 'E':
+		return *s == '\0';
+	case 'F':
+		return one_of("inet|inet6|", s, strlen(s));
+	case 'G': /* with a slash it would be a file anywhere */
+		return *s != '\0' && strchr(s, '/') == NULL;
+	case 'N':
+		return op_valid_name(s);
+	case 'P':
+		return *s == '/';
+	case 'S':
+		return states_valid(s);
+	case 'T': /* a name with a slash leads out of the templates' directory */
+		return *s == '/' || strchr(s, '/') == NULL;
+	default:
+		return true;
+	}
+}
+
+static char *
+get_text(struct etf_reader *in, char kind)
+{
+	const bool path = kind == 'p' || kind == 'P';
+	char *s = etf_get_string(in, path ? PATH_MAX - 1 : TEXT_MAX);
+	size_t n = s ? strlen(s) : 0;
+
+	/* "/a/" is another path than "/a" to liblxc's sockets and locks. */
+	for (; path && n > 1 && s[n - 1] == '/'; n--)
+		s[n - 1] = '\0';
+	/* A newline in a configuration's key or value would be a key of its own
+	 * when that is saved and read again. */
+	for (size_t i = 0; !path && i < n; i++)
+		if (iscntrl((unsigned char)s[i]) && s[i] != '\t')
+			etf_fail(in, ETF_INVALID);
+	if (s != NULL && !text_valid(kind, s))
+		etf_fail(in, ETF_RANGE);
+	return s;
+}
+
+/* The arguments, a letter each in the table. In call->number: b 0 or 1, n 0 and
+ * up, l a lifetime, s a timeout. In call->argv: a. The next of call->text: t
+ * any text, p a path, P an absolute one, E the empty text, F an address family
+ * or none, G a cgroup's file, N a container's name, S states, T a template. */
+static bool
+args_read(struct call *call)
+{
+	struct etf_reader *in = call->in;
+	char **text = call->text;
+
+	for (const char *kind = call->op->args; *kind != '\0'; kind++)
+		if (*kind == 'a')
+			get_argv(in, &call->argv);
+		else if (strchr("blns", *kind) != NULL)
+			call->number = get_number(in, *kind);
+		else
+			*text++ = get_text(in, *kind);
+	etf_get_nil(in);
+	return etf_done(in);
+}
+
+/* A row that asks or does one thing. */
+#define ROW(name, reply)                                             \
+	static void name(struct call *call, struct lxc_container *c) \
+	{                                                            \
+		(void)c;                                             \
+		reply;                                               \
+	}
+
+ROW(op_name, etf_put_string(&call->result, call->x->name))
+ROW(op_type, etf_put_atom(&call->result, lifetimes[call->x->type]))
+ROW(op_set_type, call->x->type = (enum lifetime)call->number;
+    etf_put_bool(&call->result, true))
+
+const char *
+op_lxc_version(void)
+{
+#ifdef HAVE_LXC
+	if (lxc_load())
+		return lxc.lxc_get_version();
+#endif
+	return "";
+}
+
+ROW(op_version, etf_put_string(&call->result, op_lxc_version()))
+
+bool
+op_default_path(struct erlxc *x)
+{
+	const char *path = NULL;
+
+	if (x->path != NULL)
+		return true;
+#ifdef HAVE_LXC
+	if (lxc_load())
+		path = lxc.lxc_get_global_config_item("lxc.lxcpath");
+#endif
+	x->path = strdup(path ? path : "/var/lib/lxc");
+	return x->path != NULL;
+}
+
+/* The old handle keeps the old name: the port opens another one. */
+static void
+renamed_to(struct erlxc *x, struct etf_reader *in)
+{
+	char *name = etf_get_string(in, NAME_MAX_LEN);
+
+	if (name == NULL)
+		return;
+	free(x->name);
+	x->name = name;
+}
+
+#ifdef HAVE_LXC
+
+#define CONFIG_MAX (1L << 20)      /* a configuration file */
+#define INCLUDE_DEPTH 8            /* files that include files */
+#define FD_FILE "/proc/self/fd/%d" /* liblxc takes names only */
+#define LOCK_WAIT_MS 1000     /* for another process's lock on a container */
+#define WAIT_STEP_US 20000    /* between two looks at a stopped container */
+#define STOP_TIMEOUT_MS 30000 /* for what liblxc does not bound */
+
+static int log_fd;  /* the memfd that liblxc's log goes to, or 0 */
+static bool unread; /* the configuration on disk could not be loaded */
 
 static int
 string_cmp(const void *a, const void *b)
 {
 	return strcmp(*(char *const *)a, *(char *const *)b);
-}
-
-static void
-nap(long ns)
-{
-	nanosleep(&(struct timespec){.tv_nsec = ns}, NULL);
 }
 
 /* As by printf(3), malloc'd, or NULL. */
@@ -274,92 +345,6 @@ format(const char *template, ...)
 	return n < 0 ? NULL : s;
 }
 
-static void
-newline_cut(char *s)
-{
-	s[strcspn(s, "\n")] = '\0';
-}
-
-/*
- * A key or value of a configuration. A newline in one would be a key of its own
- * when the configuration is saved and read again, so control bytes are refused.
- */
-static char *
-get_text(struct call *call)
-{
-	char *s = etf_get_string(call->in, TEXT_MAX);
-
-	for (const char *p = s; p != NULL && *p != '\0'; p++)
-		if (((unsigned char)*p < ' ' && *p != '\t') || *p == 127)
-			etf_fail(call->in, ETF_INVALID);
-	return s;
-}
-
-/* A path; "/a/" is another one than "/a" to liblxc's sockets and locks. */
-static char *
-get_path(struct call *call)
-{
-	char *path = etf_get_string(call->in, PATH_MAX - 1);
-
-	for (size_t len = path ? strlen(path) : 0; len > 1; len--)
-		if (path[len - 1] == '/')
-			path[len - 1] = '\0';
-		else
-			break;
-	return path;
-}
-
-/* The API's <<>> is C's NULL. */
-static const char *
-or_null(const char *s)
-{
-	return *s == '\0' ? NULL : s;
-}
-
-/* A command: [iodata()], or one iodata() as its only word; <<>>: no word. */
-static struct strings
-get_argv(struct call *call)
-{
-	struct etf_reader *in = call->in, ahead = *in;
-	struct strings argv = {0};
-	const bool many = etf_peek(in) == ETF_LIST &&
-			  (etf_get_list(&ahead, UINT32_MAX) == 0 ||
-			      etf_peek(&ahead) != ETF_INTEGER);
-	uint32_t n = many ? etf_get_list(in, ARGV_MAX) : 1;
-
-	for (; n > 0; n--)
-		if (!strings_add(&argv, etf_get_string(in, TEXT_MAX)))
-			etf_fail(in, ETF_NOMEM); /* the first error stays */
-	if (many)
-		etf_get_nil(in);
-	else if (argv.n == 1 && *argv.v[0] == '\0')
-		free(argv.v[--argv.n]), argv.v[0] = NULL;
-	return argv;
-}
-
-/* Seconds, -1 or the atom infinity: for ever. */
-static int
-get_timeout(struct call *call)
-{
-	char atom[16];
-
-	if (etf_peek(call->in) != ETF_ATOM)
-		return (int)etf_get_int(call->in, -1, INT_MAX);
-	etf_get_atom(call->in, atom, sizeof(atom));
-	if (strcmp(atom, "infinity") != 0)
-		etf_fail(call->in, ETF_RANGE);
-	return -1;
-}
-
-/* The call failed, for this reason, or (NULL) for one that the log has. */
-static void
-fail(struct call *call, const char *why)
-{
-	call->verdict = OP_FAILED;
-	if (why != NULL)
-		etf_put_raw(&call->why, why, strlen(why));
-}
-
 /* true, or false for the reason stated. */
 static void
 reply_bool(struct call *call, bool ok, const char *why)
@@ -373,16 +358,15 @@ reply_bool(struct call *call, bool ok, const char *why)
 static void
 reply_item(struct call *call, const char *value, const char *why)
 {
-	size_t len;
+	const size_t len = value ? strlen(value) : 0;
+	const bool line = len > 0 && value[len - 1] == '\n';
 
-	if (value == NULL) {
+	if (value != NULL) {
+		etf_put_binary(&call->result, value, len - line);
+	} else {
 		etf_put_atom(&call->result, "none");
 		fail(call, why);
-		return;
 	}
-	len = strlen(value);
-	etf_put_binary(
-	    &call->result, value, len - (len > 0 && value[len - 1] == '\n'));
 }
 
 static void
@@ -394,55 +378,34 @@ reply_strings(struct call *call, const struct strings *l)
 	etf_put_nil(&call->result);
 }
 
-static const struct {
-	int number;
-	const char *name;
-} posix[] = {{EIO, "eio"}, {ENOENT, "enoent"}, {EACCES, "eacces"},
-    {EPERM, "eperm"}, {EBUSY, "ebusy"}, {ENOEXEC, "enoexec"},
-    {EINVAL, "einval"}, {ENOTDIR, "enotdir"}, {EISDIR, "eisdir"},
-    {ELOOP, "eloop"}, {ENOMEM, "enomem"}, {ENOSPC, "enospc"},
-    {EMFILE, "emfile"}, {ENFILE, "enfile"}, {ENODEV, "enodev"},
-    {ENXIO, "enxio"}, {EEXIST, "eexist"}, {EAGAIN, "eagain"}, {EROFS, "erofs"},
-    {ESRCH, "esrch"}, {E2BIG, "e2big"}, {ENAMETOOLONG, "enametoolong"},
-    {EOPNOTSUPP, "enotsup"}};
-
-#define POSIX_LEN (sizeof(posix) / sizeof(*posix))
-
 static void
-reply_error(struct call *call, int number, const char *why)
+reply_error(struct call *call, const char *name, const char *why)
 {
-	size_t i;
-
-	for (i = POSIX_LEN - 1; i > 0; i--)
-		if (posix[i].number == number)
-			break;
 	etf_put_tuple(&call->result, 2);
 	etf_put_atom(&call->result, "error");
-	etf_put_atom(&call->result, posix[i].name);
+	etf_put_atom(&call->result, name);
 	fail(call, why);
 }
 
 /* --- The log, liblxc's only account of its reasons --------------------- */
-
-/* From notice on, since init's pid is one (init_logged), and liblxc's level is
- * set once and for all. */
+/* From notice on: init's pid is one (log_end), and liblxc's level is set once
+ * and for all. An open log is never opened again, and two processes that write
+ * to one would find each other's reasons. */
 void
 op_forked(struct erlxc *x)
 {
 	struct lxc_log log = {.quiet = true};
 	AUTO_STRING file = NULL;
 
-	/* An open log is never opened again, and two processes that write to
-	 * one would find each other's reasons. */
 	if (!lxc_load())
 		return;
 	lxc.lxc_log_close();
-	if (self.log > 0)
-		close(self.log);
-	self.log = memfd_create("liblxc.log", MFD_CLOEXEC);
-	if (self.log < 0)
+	if (log_fd > 0)
+		close(log_fd);
+	log_fd = memfd_create("liblxc.log", MFD_CLOEXEC);
+	if (log_fd < 0)
 		return;
-	log.file = file = format(FD_FILE, self.log);
+	log.file = file = format(FD_FILE, log_fd);
 	log.level =
 	    strstr("trace debug info notice", x->level) ? x->level : "notice";
 	lxc.lxc_log_init(&log);
@@ -452,50 +415,49 @@ op_forked(struct erlxc *x)
 static void
 log_clear(void)
 {
-	if (self.log > 0 && ftruncate(self.log, 0) < 0)
+	if (log_fd > 0 && ftruncate(log_fd, 0) < 0)
 		errno = 0;
 }
 
-/*
- * A line is "lxc NAME DATE LEVEL CATEGORY - FILE:FUNCTION:LINE - MESSAGE".
- * The message of one that tells of an error, else NULL.
- */
+/* The message of a line that tells of an error, else NULL. It is
+ * "lxc NAME DATE LEVEL CATEGORY - FILE:FUNCTION:LINE - MESSAGE". */
 static const char *
 log_message(const char *line)
 {
-	static const char *const levels[] = {
-	    " ERROR ", " CRIT ", " ALERT ", " FATAL "};
-	const char *head = strstr(line, " - "), *at;
+	const char *head = strstr(line, " - ");
 	const char *text = head ? strstr(head + 3, " - ") : NULL;
+	size_t len;
 
-	for (size_t i = 0; text != NULL && i < 4; i++)
-		if ((at = strstr(line, levels[i])) != NULL && at < head)
+	for (; text != NULL && line < head; line += len + 1) {
+		len = strcspn(line, " ");
+		if (one_of("ERROR|CRIT|ALERT|FATAL", line, len))
 			return text + 3;
+	}
 	return NULL;
 }
 
-/*
- * After a row: the reason of a failure that stated none. Lines that only a
- * lower level asked for go on to the log pipe; errors, liblxc wrote there.
- */
+/* After a row: the reason of a failure that stated none; with `init`, the pid
+ * logged for one. Lines that only a lower level asked for go to the log pipe;
+ * errors, liblxc wrote there. */
 static void
-log_end(struct call *call)
+log_end(struct call *call, pid_t *init)
 {
-	const bool more =
-	    call->x->level != NULL && strcasecmp(call->x->level, "error") != 0;
+	const bool more = strcmp(call->x->level, "error") != 0;
 	const bool want = call->verdict == OP_FAILED && call->why.len == 0;
-	AUTO_STRING line = NULL;
-	AUTO_STRING file = NULL;
+	AUTO_STRING file = NULL, *line = NULL;
 	AUTO_FILE f = NULL;
 	const char *text;
 	size_t size = 0;
 
-	if (self.log <= 0 || (call->verdict == OP_OK && !more) ||
-	    (file = format(FD_FILE, self.log)) == NULL)
+	if (log_fd <= 0 || (call->verdict == OP_OK && !more && !init) ||
+	    (file = format(FD_FILE, log_fd)) == NULL)
 		return;
 	f = fopen(file, "re");
 	while (f != NULL && getline(&line, &size, f) > 0) {
-		newline_cut(line);
+		line[strcspn(line, "\n")] = '\0';
+		if (init != NULL && strstr(line, "Started \"") &&
+		    (text = strstr(line, "\" with pid \"")) != NULL)
+			sscanf(text, "\" with pid \"%d", init);
 		text = log_message(line);
 		if (text == NULL && more)
 			dprintf(STDERR_FILENO, "%s\n", line);
@@ -507,8 +469,6 @@ log_end(struct call *call)
 	log_clear();
 }
 
-/* --- Deadlines --------------------------------------------------------- */
-
 static int expired; /* the status to exit with, or 0 */
 
 static void
@@ -519,42 +479,26 @@ on_alarm(int signo)
 		_exit(expired);
 }
 
-/*
- * From now on this process has `ms` for what it does, then ends with `status`:
- * exiting is the only way out of liblxc, whose receive loops start again when a
- * signal interrupts them. Status 0: what is under way is interrupted only, as a
- * wait for another process's lock on the container can be. -1: no deadline.
- */
+/* This process has `ms` for what it does, then ends with `status`: exiting is
+ * the only way out of liblxc, whose receive loops go on after a signal. With 0
+ * it is only interrupted (no SA_RESTART), as a wait for another process's lock
+ * on the container can be. -1: no deadline. */
 static void
 deadline(int64_t ms, int status)
 {
-	/* no SA_RESTART */
-	struct sigaction sa = {.sa_handler = ms < 0 ? SIG_DFL : on_alarm};
+	const struct sigaction sa = {.sa_handler = on_alarm, .sa_flags = 0};
 	struct itimerval t = {0};
 
-	setitimer(ITIMER_REAL, &t, NULL);
+	if (ms >= 0)
+		t.it_value = (struct timeval){ms / 1000, ms % 1000 * 1000 + 1};
 	expired = status;
 	sigaction(SIGALRM, &sa, NULL);
-	if (ms < 0)
-		return;
-	t.it_value.tv_sec = ms / 1000;
-	t.it_value.tv_usec = ms % 1000 * 1000 + 1;
 	setitimer(ITIMER_REAL, &t, NULL);
 }
 
 /* --- Configuration from before LXC 2.1 --------------------------------- */
-
-enum key {
-	KEY_RENAMED, /* another one today */
-	KEY_IGNORED, /* of no effect today */
-	KEY_CURRENT, /* as it is */
-	KEY_REFUSED  /* of a network device, before any was started */
-};
-
-/*
- * Without their "lxc."; NULL: ignored. One that ends in a dot is a prefix. The
- * rootfs' backend is found by liblxc itself or named in the rootfs' path.
- */
+/* Without their "lxc."; NULL: ignored. One that ends in a dot is a prefix. The
+ * rootfs' backend is found by liblxc itself or named in the rootfs' path. */
 static const struct {
 	const char *old, *new;
 } renamed[] = {{"utsname", "uts.name"}, {"rootfs", "rootfs.path"},
@@ -570,12 +514,10 @@ static const struct {
     {"logfile", "log.file"}, {"limit", "prlimit"}, {"limit.", "prlimit."},
     {"network", "net"}, {"kmsg", NULL}, {"pivotdir", NULL}};
 
-/*
- * lxc.network.KEY is about the device started last, whose index is *nic (-1:
- * none); setting its type starts the next one. lxc.network.N.KEY names one.
- */
-static enum key
-network_translate(const char *key, int *nic, bool set, char **today)
+/* lxc.network.KEY is about the device started last, whose index is *nic (-1:
+ * none); setting its type starts the next one. lxc.network.N.KEY names one. */
+static bool
+network_today(const char *key, int *nic, bool set, char **today)
 {
 	long n = *nic;
 	char *end;
@@ -586,66 +528,59 @@ network_translate(const char *key, int *nic, bool set, char **today)
 	} else if (set && strcmp(key, "type") == 0) {
 		n = ++*nic;
 	}
+	errno = EINVAL;
 	if (n < 0 || n > INT_MAX)
-		return KEY_REFUSED;
+		return false;
 	*today = format("lxc.net.%ld%s%s%s", n, *key ? "." : "", key,
-	    strcmp(key, "ipv4") == 0 || strcmp(key, "ipv6") == 0 ? ".address"
-								 : "");
-	return *today ? KEY_RENAMED : KEY_REFUSED;
+	    strcmp(key, "ipv4") && strcmp(key, "ipv6") ? "" : ".address");
+	return *today != NULL;
 }
 
-/* What `key` is today, and its name in *today, malloc'd, when that differs. */
-static enum key
-key_translate(const char *key, int *nic, bool set, char **today)
+/* What `key` is called today, malloc'd; NULL: it is of no effect. False: it is
+ * refused, of a network device before any was started. */
+static bool
+key_today(const char *key, int *nic, bool set, char **today)
 {
-	if (strncmp(key, "lxc.", 4) != 0)
-		return KEY_CURRENT;
-	key += 4;
-	if (strncmp(key, "network.", 8) == 0 && key[8] != '\0')
-		return network_translate(key + 8, nic, set, today);
-	for (size_t i = 0; i < sizeof(renamed) / sizeof(*renamed); i++) {
-		const char *old = renamed[i].old;
-		const size_t len = strlen(old);
+	const char *const tail = key + 4, *old;
+	size_t len;
 
-		if (strncmp(key, old, len) != 0 ||
-		    (old[len - 1] != '.' && key[len] != '\0'))
+	if (strncmp(key, "lxc.network.", 12) == 0 && key[12] != '\0')
+		return network_today(key + 12, nic, set, today);
+	for (size_t i = 0; i < sizeof(renamed) / sizeof(*renamed); i++) {
+		old = renamed[i].old;
+		len = strlen(old);
+		if (strncmp(key, "lxc.", 4) != 0 ||
+		    strncmp(tail, old, len) != 0 ||
+		    (old[len - 1] != '.' && tail[len] != '\0'))
 			continue;
 		if (renamed[i].new == NULL)
-			return KEY_IGNORED;
-		*today = format("lxc.%s%s", renamed[i].new, key + len);
-		return *today ? KEY_RENAMED : KEY_REFUSED;
+			return true;
+		*today = format("lxc.%s%s", renamed[i].new, tail + len);
+		return *today != NULL;
 	}
-	return KEY_CURRENT;
+	return (*today = strdup(key)) != NULL;
 }
 
 /* A file that is being translated, with the files that it includes. */
 struct translation {
-	FILE *out; /* of a memfd */
+	FILE *out; /* of a memfd, see translation_out() */
 	int nic;
 	bool used; /* there was something to translate */
 };
 
-static bool
-translation_begin(struct translation *t, int nic)
+static FILE *
+translation_out(void)
 {
 	const int fd = memfd_create("config", MFD_CLOEXEC);
+	FILE *f = fd < 0 ? NULL : fdopen(fd, "w+");
 
-	*t = (struct translation){.nic = nic};
-	if (fd >= 0 && (t->out = fdopen(fd, "w+")) == NULL)
+	if (f == NULL && fd >= 0)
 		close(fd);
-	return t->out != NULL;
+	return f;
 }
 
-static void
-translation_end(struct translation *t)
-{
-	file_free(&t->out);
-}
-
-/*
- * The key and value of a line, malloc'd, the value without the blanks and the
- * quotes around it. False: it has none, a comment or what liblxc skips.
- */
+/* The key and value of a line, malloc'd, the value without the blanks and the
+ * quotes around it. False: it has none, a comment or what liblxc skips. */
 static bool
 line_split(const char *line, char **key, char **value)
 {
@@ -665,33 +600,26 @@ line_split(const char *line, char **key, char **value)
 
 static bool file_translate(struct translation *t, const char *path, int depth);
 
-static int
-is_conf(const struct dirent *e)
-{
-	return fnmatch("?*.conf", e->d_name, 0) == 0;
-}
-
 static bool
 dir_translate(struct translation *t, const char *path, int depth)
 {
 	struct dirent **list = NULL;
-	const int n = scandir(path, &list, is_conf, alphasort);
+	const int n = scandir(path, &list, NULL, alphasort);
 	bool ok = n >= 0;
 
 	for (int i = 0; i < n; i++) {
 		AUTO_STRING file = format("%s/%s", path, list[i]->d_name);
 
-		ok = ok && file != NULL && file_translate(t, file, depth);
+		if (ok && fnmatch("?*.conf", list[i]->d_name, 0) == 0)
+			ok = file != NULL && file_translate(t, file, depth);
 		free(list[i]);
 	}
 	free(list);
 	return ok;
 }
 
-/*
- * A file with nothing to translate stays included by name, so that a saved
- * configuration goes on following it. What is not there, liblxc reports.
- */
+/* A file with nothing to translate stays included by name, so that a saved
+ * configuration goes on following it. What is not there, liblxc reports. */
 static bool
 include_translate(struct translation *t, const char *path, int depth)
 {
@@ -715,26 +643,21 @@ include_translate(struct translation *t, const char *path, int depth)
 static bool
 line_translate(struct translation *t, const char *line, int depth)
 {
-	AUTO_STRING key = NULL;
-	AUTO_STRING value = NULL;
-	AUTO_STRING today = NULL;
-	enum key kind = KEY_CURRENT;
+	AUTO_STRING key = NULL, *value = NULL, *today = NULL;
 	int n;
 
-	if (line_split(line, &key, &value)) {
-		if (strcmp(key, "lxc.include") == 0 && *value != '\0')
-			return include_translate(t, value, depth);
-		if (sscanf(key, "lxc.net.%d", &n) == 1 && n > t->nic)
-			t->nic = n;
-		kind = key_translate(key, &t->nic, true, &today);
-	}
-	if (kind == KEY_CURRENT)
+	if (!line_split(line, &key, &value))
+		return fprintf(t->out, "%s\n", line) > 0;
+	if (strcmp(key, "lxc.include") == 0 && *value != '\0')
+		return include_translate(t, value, depth);
+	if (sscanf(key, "lxc.net.%d", &n) == 1 && n > t->nic)
+		t->nic = n;
+	if (!key_today(key, &t->nic, true, &today))
+		return false;
+	if (today != NULL && strcmp(today, key) == 0)
 		return fprintf(t->out, "%s\n", line) > 0;
 	t->used = true;
-	errno = kind == KEY_REFUSED ? EINVAL : errno;
-	return kind == KEY_IGNORED ||
-	       (kind == KEY_RENAMED &&
-		   fprintf(t->out, "%s = %s\n", today, value) > 0);
+	return today == NULL || fprintf(t->out, "%s = %s\n", today, value) > 0;
 }
 
 /* Only a regular file of a sane size: a FIFO would block. */
@@ -753,7 +676,7 @@ file_translate(struct translation *t, const char *path, int depth)
 	    st.st_size > CONFIG_MAX || (f = fopen(path, "re")) == NULL)
 		return false;
 	while (getline(&line, &size, f) > 0) {
-		newline_cut(line);
+		line[strcspn(line, "\n")] = '\0';
 		if (ftell(t->out) > 4 * CONFIG_MAX ||
 		    !line_translate(t, line, depth))
 			return false;
@@ -761,11 +684,9 @@ file_translate(struct translation *t, const char *path, int depth)
 	return !ferror(f);
 }
 
-/*
- * Loads what was translated of `path`. A file without old keys is loaded by its
- * own name, which hooks are told, but spelled with one more slash: for its own
- * spelling liblxc would wait for the disk lock.
- */
+/* Loads what was translated of `path`. A file without old keys is loaded by its
+ * own name, which hooks are told, with one more slash: for its own spelling
+ * liblxc would wait for the disk lock. */
 static bool
 translation_load(
     struct translation *t, struct lxc_container *c, const char *path)
@@ -778,7 +699,6 @@ translation_load(
 }
 
 /* --- The handle -------------------------------------------------------- */
-
 /* lxcpath/name, with `tail` behind it; malloc'd. */
 static char *
 container_file(const struct erlxc *x, const char *tail)
@@ -794,8 +714,7 @@ container_has(const struct erlxc *x, const char *tail)
 	return file == NULL || access(file, F_OK) == 0;
 }
 
-/* For after a call in which liblxc makes the container's directory, whether or
- * not it comes to put something there. */
+/* liblxc makes the directory whether or not it comes to put something there. */
 static void
 container_rmdir(const struct erlxc *x)
 {
@@ -805,44 +724,25 @@ container_rmdir(const struct erlxc *x)
 		rmdir(dir); /* only an empty one */
 }
 
-/*
- * A handle that has no configuration, whatever is on disk. liblxc derives the
- * lock's name and the configuration's from the path that it is given: ".." goes
- * back to the same lock, but through a directory that does not exist no file is
- * found.
- */
-static struct lxc_container *
-handle_bare(const struct erlxc *x)
-{
-	AUTO_STRING path = format("/.erlxc-none/..%s", x->path);
-	struct lxc_container *c =
-	    path ? lxc.lxc_container_new(x->name, path) : NULL;
-
-	if (c != NULL && !c->set_config_path(c, x->path)) {
-		lxc.lxc_container_put(c);
-		return NULL;
-	}
-	return c;
-}
-
-/*
- * liblxc gives no handle for a configuration that it cannot parse; here there
- * is one without configuration, by which the container can still be stopped or
- * destroyed. A file with old keys is never shown to liblxc.
- */
+/* liblxc gives no handle for a configuration that it cannot parse; here there
+ * is a bare one, by which the container can be stopped or destroyed: ".." in
+ * its path leads to the same lock, but through a directory that does not exist
+ * no configuration is found. One with old keys is never shown to liblxc. */
 bool
 op_open(struct erlxc *x)
 {
-	AUTO(translation_end) struct translation t = {.nic = -1};
-	AUTO_STRING file = NULL;
+	AUTO_FILE out = translation_out();
+	struct translation t = {.out = out, .nic = -1};
+	AUTO_STRING file = NULL, *bare = NULL;
 	bool read, absent;
 
 	if (!lxc_load())
 		return false;
 	op_close(x);
-	if (!translation_begin(&t, -1) || !op_valid_name(x->name) ||
-	    !op_default_path(x) || x->path[0] != '/' ||
-	    (file = container_file(x, "/config")) == NULL)
+	if (out == NULL || !op_valid_name(x->name) || !op_default_path(x) ||
+	    x->path[0] != '/' ||
+	    (file = container_file(x, "/config")) == NULL ||
+	    (bare = format("/.erlxc-none/..%s", x->path)) == NULL)
 		return false;
 	read = file_translate(&t, file, 0);
 	absent = !read && (errno == ENOENT || errno == ENOTDIR);
@@ -851,10 +751,15 @@ op_open(struct erlxc *x)
 		x->c = lxc.lxc_container_new(x->name, x->path);
 		deadline(-1, 0);
 	}
-	if (x->c == NULL && (x->c = handle_bare(x)) != NULL && !absent &&
+	if (x->c != NULL)
+		return true;
+	x->c = lxc.lxc_container_new(x->name, bare);
+	if (x->c != NULL && !x->c->set_config_path(x->c, x->path))
+		op_close(x);
+	if (x->c != NULL && !absent &&
 	    !(read && translation_load(&t, x->c, file))) {
 		x->c->clear_config(x->c);
-		self.unread = true;
+		unread = true;
 	}
 	return x->c != NULL;
 }
@@ -865,13 +770,11 @@ op_close(struct erlxc *x)
 	if (x->c != NULL)
 		lxc.lxc_container_put(x->c);
 	x->c = NULL;
-	self.unread = false;
+	unread = false;
 }
 
-/*
- * The state, or NULL when the monitor will not tell it. A monitor that is going
- * away drops the question; asked again, it is gone: STOPPED.
- */
+/* NULL: the monitor will not tell. One that is going away drops the question;
+ * asked again, it is gone: STOPPED. */
 static const char *
 state(struct lxc_container *c)
 {
@@ -881,7 +784,7 @@ state(struct lxc_container *c)
 		s = c->state(c);
 		if (s != NULL && strcmp(s, "INVALID STATE") != 0)
 			return s;
-		nap(5000000);
+		usleep(5000);
 	}
 	return NULL;
 }
@@ -895,7 +798,6 @@ is_stopped(struct lxc_container *c)
 }
 
 /* --- Rows: the configuration ------------------------------------------- */
-
 typedef int getter(struct lxc_container *, const char *, char *, int);
 
 /* The text that one of liblxc's ask-for-the-length getters has; malloc'd. */
@@ -929,50 +831,39 @@ nic_last(struct lxc_container *c)
 	return i;
 }
 
-/* The key of today for one that is asked for, cleared or (`set`) set. */
-static enum key
-key_current(struct lxc_container *c, char **key, bool set)
+/* Puts key_today() of the first argument in its place. */
+static bool
+key_current(struct call *call, bool set)
 {
-	int nic = strncmp(*key, "lxc.network.", 12) == 0 ? nic_last(c) : -1;
-	char *today = NULL;
-	const enum key kind = key_translate(*key, &nic, set, &today);
+	AUTO_STRING key = call->text[0];
+	int nic = strncmp(key, "lxc.network.", 12) ? -1 : nic_last(call->x->c);
 
-	if (today != NULL) {
-		free(*key);
-		*key = today;
-	}
-	return kind;
+	errno = 0;
+	call->text[0] = NULL;
+	return key_today(key, &nic, set, &call->text[0]);
 }
 
 static void
-op_config_file_name(struct call *call)
+op_config_file_name(struct call *call, struct lxc_container *c)
 {
-	struct lxc_container *c = call->x->c;
-
 	AUTO_STRING name = c->config_file_name(c);
+
 	etf_put_string(&call->result, name ? name : "");
 }
 
-ROW(op_get_config_path,
-    etf_put_string(&call->result, x->c->get_config_path(x->c)))
+ROW(op_get_config_path, etf_put_string(&call->result, c->get_config_path(c)))
 
 /* Neither the handle's configuration nor its lock moves along. */
 static void
-op_set_config_path(struct call *call)
+op_set_config_path(struct call *call, struct lxc_container *c)
 {
 	struct erlxc *x = call->x;
-	AUTO_STRING path = get_path(call);
-	bool ok;
+	const bool ok = c->set_config_path(c, call->text[0]);
 
-	if (path != NULL && *path != '/')
-		etf_fail(call->in, ETF_RANGE);
-	if (!args_done(call))
-		return;
-	ok = x->c->set_config_path(x->c, path);
 	if (ok) {
 		free(x->path);
-		x->path = path;
-		path = NULL;
+		x->path = call->text[0];
+		call->text[0] = NULL;
 	}
 	reply_bool(call, ok, NULL);
 }
@@ -981,34 +872,25 @@ op_set_config_path(struct call *call)
 #define WHY_NONE(c) ((c)->lxc_conf ? "no such key" : "no configuration")
 
 static void
-op_get_config_item(struct call *call)
+op_get_config_item(struct call *call, struct lxc_container *c)
 {
-	struct lxc_container *c = call->x->c;
-	AUTO_STRING key = get_text(call);
 	AUTO_STRING value = NULL;
-	enum key kind;
 
-	if (!args_done(call))
-		return;
-	kind = key_current(c, &key, false);
-	if (kind == KEY_IGNORED)
-		value = strdup("");
-	else if (kind != KEY_REFUSED)
-		value = fetch(c, c->get_config_item, key);
+	if (key_current(call, false))
+		value = call->text[0]
+			    ? fetch(c, c->get_config_item, call->text[0])
+			    : strdup("");
 	reply_item(call, value, WHY_NONE(c));
 }
 
 static void
-op_get_keys(struct call *call)
+op_get_keys(struct call *call, struct lxc_container *c)
 {
-	struct lxc_container *c = call->x->c;
-	AUTO_STRING key = get_text(call);
 	AUTO_STRING keys = NULL;
+	const bool all = *call->text[0] == '\0';
 
-	if (!args_done(call))
-		return;
-	if (key_current(c, &key, false) != KEY_REFUSED)
-		keys = fetch(c, c->get_keys, or_null(key));
+	if (key_current(call, false) && call->text[0])
+		keys = fetch(c, c->get_keys, all ? NULL : call->text[0]);
 	etf_put_string(&call->result, keys ? keys : "");
 	if (keys == NULL)
 		fail(call, WHY_NONE(c));
@@ -1018,110 +900,73 @@ op_get_keys(struct call *call)
 static bool
 include_set(struct lxc_container *c, const char *path)
 {
-	AUTO(translation_end) struct translation t = {.nic = -1};
+	AUTO_FILE out = translation_out();
+	struct translation t = {.out = out, .nic = nic_last(c)};
 
-	return translation_begin(&t, nic_last(c)) &&
-	       include_translate(&t, path, 0) &&
-	       (t.used ? translation_load(&t, c, path)
-		       : c->set_config_item(c, "lxc.include", path));
+	if (out == NULL || !include_translate(&t, path, 0))
+		return false;
+	return t.used ? translation_load(&t, c, path)
+		      : c->set_config_item(c, "lxc.include", path);
 }
 
+/* set_config_item, clear_config_item */
 static void
-op_set_config_item(struct call *call)
+op_config_item(struct call *call, struct lxc_container *c)
 {
-	struct lxc_container *c = call->x->c;
-	AUTO_STRING key = get_text(call);
-	AUTO_STRING value = get_text(call);
-	enum key kind;
-	bool ok;
+	const char *value = call->text[1]; /* NULL: to be cleared */
+	bool ok = key_current(call, value != NULL);
+	const char *key = call->text[0];
 
-	if (!args_done(call))
-		return;
-	kind = key_current(c, &key, true);
-	errno = kind == KEY_REFUSED ? EINVAL : 0;
-	if (strcmp(key, "lxc.include") == 0 && *value != '\0')
+	if (!ok || key == NULL)
+		; /* of no effect */
+	else if (value == NULL)
+		ok = c->clear_config_item(c, key);
+	else if (strcmp(key, "lxc.include") == 0 && *value != '\0')
 		ok = include_set(c, value);
 	else
-		ok = kind == KEY_IGNORED ||
-		     (kind != KEY_REFUSED && c->set_config_item(c, key, value));
+		ok = c->set_config_item(c, key, value);
 	reply_bool(call, ok, NULL);
 }
 
+ROW(op_clear_config, c->clear_config(c); reply_bool(call, true, NULL))
+
+/* Loading adds to what there is, and lists grow: a hook would run twice. The
+ * container's own file therefore takes the place of what was loaded. */
 static void
-op_clear_config_item(struct call *call)
+op_load_config(struct call *call, struct lxc_container *c)
 {
-	struct lxc_container *c = call->x->c;
-	AUTO_STRING key = get_text(call);
-	enum key kind;
-
-	if (!args_done(call))
-		return;
-	kind = key_current(c, &key, false);
-	reply_bool(call,
-	    kind == KEY_IGNORED ||
-		(kind != KEY_REFUSED && c->clear_config_item(c, key)),
-	    NULL);
-}
-
-ROW(op_clear_config, x->c->clear_config(x->c); reply_bool(call, true, NULL))
-
-/*
- * Loading adds to what there is, and lists grow: a hook would run twice. The
- * container's own file therefore takes the place of what was loaded.
- */
-static void
-op_load_config(struct call *call)
-{
-	struct lxc_container *c = call->x->c;
-	AUTO(translation_end) struct translation t = {.nic = -1};
-	AUTO_STRING path = get_path(call);
+	AUTO_FILE out = translation_out();
+	struct translation t = {.out = out, .nic = -1};
 	AUTO_STRING own = c->config_file_name(c);
-	const char *file;
-	bool ok;
+	const char *file = *call->text[0] ? call->text[0] : own;
+	bool ok = own && out && file_translate(&t, file, 0);
 
-	if (!args_done(call))
-		return;
-	file = *path ? path : own;
-	ok = own && translation_begin(&t, -1) && file_translate(&t, file, 0);
 	if (ok && strcmp(file, own) == 0)
 		c->clear_config(c);
 	ok = ok && translation_load(&t, c, file);
-	self.unread = self.unread && !ok;
+	unread = unread && !ok;
 	reply_bool(call, ok, NULL);
 }
 
-/* Why save_config must not be called, or NULL. */
-static const char *
-save_refusal(const char *file, const char *own)
-{
-	struct stat st;
-
-	/* liblxc would wait for a FIFO's reader. */
-	if (stat(file, &st) == 0 && !S_ISREG(st.st_mode))
-		return "not a regular file";
-	/* The little that the handle knows would take its place. */
-	if (self.unread && strcmp(file, own) == 0)
-		return "the configuration on disk was never loaded";
-	return NULL;
-}
-
+/* liblxc would wait for a FIFO's reader, and the little that a handle knows of
+ * a configuration never loaded would take its place. */
 static void
-op_save_config(struct call *call)
+op_save_config(struct call *call, struct lxc_container *c)
 {
-	struct lxc_container *c = call->x->c;
-	AUTO_STRING path = get_path(call);
+	const char *path = call->text[0], *why = NULL;
 	AUTO_STRING own = c->config_file_name(c);
+	const char *file = *path ? path : own;
 	const bool fresh = !container_has(call->x, "");
-	const char *why = NULL;
+	struct stat st;
 	bool ok = false;
 
-	if (!args_done(call))
-		return;
-	if (own != NULL &&
-	    (why = save_refusal(*path ? path : own, own)) == NULL) {
+	if (own != NULL && stat(file, &st) == 0 && !S_ISREG(st.st_mode)) {
+		why = "not a regular file";
+	} else if (own && unread && strcmp(file, own) == 0) {
+		why = "the configuration on disk was never loaded";
+	} else if (own != NULL) {
 		deadline(LOCK_WAIT_MS, 0);
-		ok = c->save_config(c, or_null(path));
-		deadline(-1, 0);
+		ok = c->save_config(c, *path ? path : NULL);
 	}
 	if (fresh)
 		container_rmdir(call->x);
@@ -1129,52 +974,32 @@ op_save_config(struct call *call)
 }
 
 /* liblxc would wait for the disk lock. */
-static void
-op_defined(struct call *call)
-{
-	struct lxc_container *c = call->x->c;
-	AUTO_STRING file = c->config_file_name(c);
-
-	etf_put_bool(&call->result, file && access(file, F_OK) == 0);
-}
-
-static void
-op_daemonize(struct call *call)
-{
-	const bool on = etf_get_int(call->in, 0, 1) == 1;
-
-	if (!args_done(call))
-		return;
-	call->x->daemonize = on;
-	reply_bool(call, true, NULL);
-}
+ROW(op_defined, etf_put_bool(&call->result, container_has(call->x, "/config")))
+ROW(op_daemonize, call->x->daemonize = call->number;
+    reply_bool(call, true, NULL))
 
 /* --- Rows: lists ------------------------------------------------------- */
-
 static bool
 list_defined(const char *path, struct strings *l)
 {
-	char **v = NULL;
-	const int n = lxc.list_defined_containers(path, &v, NULL);
-	bool ok = n >= 0;
+	const int n = lxc.list_defined_containers(path, &l->v, NULL);
 
-	for (int i = 0; i < n; i++)
-		ok = strings_add(l, v[i]) && ok;
-	free(v);
-	return ok;
+	l->n = n > 0 ? (size_t)n : 0;
+	if (n < 0)
+		l->v = NULL; /* freed already */
+	return n >= 0;
 }
 
 /* The socket's name for a path that is too long for one: FNV-1a of it. */
-static void
-socket_hashed(const char *path, const char *name, char *dst, size_t size)
+static char *
+socket_hashed(const char *path, const char *name)
 {
-	uint64_t hash = 0xcbf29ce484222325;
-	const char *part[] = {path, "/", name};
+	AUTO_STRING s = format("%s/%s", path, name);
+	unsigned long long hash = 0xcbf29ce484222325;
 
-	for (size_t i = 0; i < 3; i++)
-		for (const char *p = part[i]; *p != '\0'; p++)
-			hash = (hash ^ (uint8_t)*p) * 0x100000001b3;
-	snprintf(dst, size, "lxc/%016llx/command", (unsigned long long)hash);
+	for (const char *p = s; p != NULL && *p != '\0'; p++)
+		hash = (hash ^ (uint8_t)*p) * 0x100000001b3;
+	return format("lxc/%016llx/command", hash);
 }
 
 /* The container in `path` that listens at `sock`, one of `defined` when it is
@@ -1183,13 +1008,13 @@ static char *
 socket_owner(const char *path, const char *sock, const struct strings *defined)
 {
 	const size_t len = strlen(path);
-	char hashed[64];
 	char *name = NULL;
 	int end = 0;
 
 	for (size_t i = 0; i < defined->n && sock[0] != '/'; i++) {
-		socket_hashed(path, defined->v[i], hashed, sizeof(hashed));
-		if (strcmp(sock, hashed) == 0)
+		AUTO_STRING hashed = socket_hashed(path, defined->v[i]);
+
+		if (hashed != NULL && strcmp(sock, hashed) == 0)
 			return strdup(defined->v[i]);
 	}
 	if (strncmp(sock, path, len) == 0 &&
@@ -1200,11 +1025,8 @@ socket_owner(const char *path, const char *sock, const struct strings *defined)
 	return NULL;
 }
 
-/*
- * Running containers by their command sockets. liblxc's own list takes the
- * place of a space in the path for its end, and asks the monitor of every
- * container with a hashed socket.
- */
+/* By the command sockets. liblxc's own list takes a space in the path for its
+ * end, and asks the monitor of every container with a hashed socket. */
 static bool
 list_active(const char *path, struct strings *l)
 {
@@ -1219,10 +1041,11 @@ list_active(const char *path, struct strings *l)
 	while (ok && getline(&line, &size, f) > 0) {
 		if ((sock = strchr(line, '@')) == NULL)
 			continue;
-		newline_cut(sock);
+		sock[strcspn(sock, "\n")] = '\0';
 		name = socket_owner(path, sock + 1, &defined);
 		/* A socket is there once for each of its connections. */
-		if (name != NULL && strings_have(l, name))
+		if (name != NULL &&
+		    lfind(&name, l->v, &l->n, sizeof(*l->v), string_cmp))
 			free(name);
 		else if (name != NULL)
 			ok = strings_add(l, name);
@@ -1232,19 +1055,18 @@ list_active(const char *path, struct strings *l)
 
 /* list_defined_containers, list_active_containers, list_all_containers */
 static void
-op_list(struct call *call)
+op_list(struct call *call, struct lxc_container *c)
 {
-	const bool all = strncmp(call->op->name, "list_al", 7) == 0;
-	const bool active = strncmp(call->op->name, "list_ac", 7) == 0;
-	AUTO_STRING path = get_path(call);
+	const char *name = call->op->name, *path = call->text[0];
+	const bool defined = strncmp(name, "list_ac", 7) != 0;
+	const bool active = strncmp(name, "list_de", 7) != 0;
 	AUTO(strings_free) struct strings l = {0};
-	const char *where;
 
-	if (!args_done(call))
-		return;
-	where = *path ? path : op_default_path(call->x) ? call->x->path : "";
-	if ((!active && !list_defined(where, &l)) ||
-	    ((all || active) && !list_active(where, &l)))
+	(void)c;
+	if (*path == '\0')
+		path = op_default_path(call->x) ? call->x->path : "";
+	if ((defined && !list_defined(path, &l)) ||
+	    (active && !list_active(path, &l)))
 		fail(call, NULL);
 	if (l.n > 0)
 		qsort(l.v, l.n, sizeof(*l.v), string_cmp);
@@ -1252,12 +1074,11 @@ op_list(struct call *call)
 }
 
 /* --- Rows: a running container ----------------------------------------- */
-
 /* state, running: liblxc's is_running is true when its question failed. */
 static void
-op_state(struct call *call)
+op_state(struct call *call, struct lxc_container *c)
 {
-	const char *s = state(call->x->c);
+	const char *s = state(c);
 
 	if (s == NULL)
 		raise_class(call, "timeout");
@@ -1267,15 +1088,14 @@ op_state(struct call *call)
 		etf_put_bool(&call->result, strcmp(s, "STOPPED") != 0);
 }
 
-ROW(op_init_pid, etf_put_int(&call->result, x->c->init_pid(x->c)))
-ROW(op_reboot, reply_bool(call, x->c->reboot(x->c), NULL))
+ROW(op_init_pid, etf_put_int(&call->result, c->init_pid(c)))
+ROW(op_reboot, reply_bool(call, c->reboot(c), NULL))
 
 /* freeze, unfreeze: both need a configuration, and the latter is true for a
  * stopped container. */
 static void
-op_freeze(struct call *call)
+op_freeze(struct call *call, struct lxc_container *c)
 {
-	struct lxc_container *c = call->x->c;
 	const bool on = strcmp(call->op->name, "freeze") == 0;
 	const char *why;
 
@@ -1299,191 +1119,99 @@ reply_array(struct call *call, char **v)
 		fail(call, "not running");
 }
 
-ROW(op_get_interfaces, reply_array(call, x->c->get_interfaces(x->c)))
+ROW(op_get_interfaces, reply_array(call, c->get_interfaces(c)))
+ROW(op_get_ips,
+    reply_array(call, c->get_ips(c, *call->text[0] ? call->text[0] : NULL,
+			  *call->text[1] ? call->text[1] : NULL, call->number)))
 
 static void
-op_get_ips(struct call *call)
+op_get_cgroup_item(struct call *call, struct lxc_container *c)
 {
-	struct lxc_container *c = call->x->c;
-	AUTO_STRING interface = get_text(call);
-	AUTO_STRING family = get_text(call);
-	const int scope = (int)etf_get_int(call->in, 0, INT_MAX);
+	AUTO_STRING value = fetch(c, c->get_cgroup_item, call->text[0]);
 
-	if (family != NULL && *family != '\0' && strcmp(family, "inet") != 0 &&
-	    strcmp(family, "inet6") != 0)
-		etf_fail(call->in, ETF_RANGE);
-	if (args_done(call))
-		reply_array(call,
-		    c->get_ips(c, or_null(interface), or_null(family), scope));
-}
-
-/* A key is a file's name in the container's cgroup: with a slash it would be
- * one anywhere. */
-static char *
-get_cgroup_key(struct call *call)
-{
-	char *key = get_text(call);
-
-	if (key != NULL && (strchr(key, '/') != NULL || *key == '\0'))
-		etf_fail(call->in, ETF_INVALID);
-	return key;
-}
-
-static void
-op_get_cgroup_item(struct call *call)
-{
-	struct lxc_container *c = call->x->c;
-	AUTO_STRING key = get_cgroup_key(call);
-	AUTO_STRING value = NULL;
-
-	if (!args_done(call))
-		return;
-	value = fetch(c, c->get_cgroup_item, key);
 	reply_item(call, value, !value && is_stopped(c) ? "not running" : NULL);
 }
 
 static void
-op_set_cgroup_item(struct call *call)
+op_set_cgroup_item(struct call *call, struct lxc_container *c)
 {
-	struct lxc_container *c = call->x->c;
-	AUTO_STRING key = get_cgroup_key(call);
-	AUTO_STRING value = get_text(call);
-	const char *why;
+	const char *why = is_stopped(c) ? "not running" : NULL;
 
-	if (!args_done(call))
-		return;
-	why = is_stopped(c) ? "not running" : NULL;
-	reply_bool(call, !why && c->set_cgroup_item(c, key, value), why);
+	reply_bool(call,
+	    !why && c->set_cgroup_item(c, call->text[0], call->text[1]), why);
 }
 
-/* --- Rows: that wait --------------------------------------------------- */
-
-/* True when `name`, `len` bytes of it, is one of "A|B|C". */
-static bool
-states_have(const char *states, const char *name, size_t len)
-{
-	for (const char *p = states; p != NULL; p = strchr(p, '|')) {
-		p += *p == '|';
-		if (strcspn(p, "|") == len && strncmp(p, name, len) == 0)
-			return true;
-	}
-	return false;
-}
-
-/* True when every one of "A|B|C" is the name of a state. */
-static bool
-states_valid(const char *states)
-{
-	const char *known[32];
-	const int n = lxc.lxc_get_wait_states(NULL);
-	size_t len;
-	int i;
-
-	if (n < 0 || n > 32 || lxc.lxc_get_wait_states(known) < 0)
-		return false;
-	do {
-		len = strcspn(states, "|");
-		for (i = 0; i < n; i++)
-			if (states_have(known[i], states, len))
-				break;
-		states += len;
-	} while (i < n && *states++ == '|');
-	return i < n;
-}
-
-/*
- * Returns when the container is in one of the states, or never: the caller has
- * a deadline. liblxc's own wait looks for a stopped container's monitor once a
- * second, and fails when the container stops instead; it is used only to wait
- * for what a monitor says.
- */
+/* Returns in one of the states or never: the caller has a deadline. liblxc's
+ * wait looks for a stopped container's monitor once a second and fails when the
+ * container stops; here it only waits for what a monitor says. */
 static void
 await(struct lxc_container *c, const char *states)
 {
 	const char *s;
 
-	for (;;) {
+	for (;; usleep(WAIT_STEP_US)) {
 		s = state(c);
-		if (s != NULL && states_have(states, s, strlen(s)))
+		if (s != NULL &&
+		    (one_of(states, s, strlen(s)) ||
+			(strcmp(s, "STOPPED") != 0 && c->wait(c, states, 1))))
 			return;
-		if (s != NULL && strcmp(s, "STOPPED") != 0 &&
-		    c->wait(c, states, 1))
-			return;
-		nap(WAIT_STEP_NS);
 	}
+}
+
+/* For what waits `seconds`, below 0: for ever, or only looks. */
+static void
+deadline_for(int seconds)
+{
+	deadline(seconds ? seconds * INT64_C(1000) : QUERY_TIMEOUT_MS,
+	    seconds ? WORKER_FALSE : WORKER_TIMEOUT);
 }
 
 /* liblxc's wait with timeout 0 waits for ever. */
 static void
-op_wait(struct call *call)
+op_wait(struct call *call, struct lxc_container *c)
 {
-	struct lxc_container *c = call->x->c;
-	AUTO_STRING states = get_text(call);
-	const int timeout = get_timeout(call);
-	const char *s;
+	const char *states = call->text[0], *s;
 
-	if (states != NULL && !states_valid(states))
-		etf_fail(call->in, ETF_RANGE);
-	if (!args_done(call))
-		return;
-	if (timeout == 0) {
-		deadline(QUERY_TIMEOUT_MS, WORKER_TIMEOUT);
-		if ((s = state(c)) == NULL)
-			raise_class(call, "timeout");
-		else
-			reply_bool(call, states_have(states, s, strlen(s)), s);
-	} else {
-		deadline(
-		    timeout < 0 ? -1 : timeout * INT64_C(1000), WORKER_FALSE);
+	deadline_for(call->number);
+	if (call->number != 0) {
 		await(c, states);
 		reply_bool(call, true, NULL);
+	} else if ((s = state(c)) == NULL) {
+		raise_class(call, "timeout");
+	} else {
+		reply_bool(call, one_of(states, s, strlen(s)), s);
 	}
-	deadline(-1, 0);
 }
 
-/*
- * liblxc's shutdown takes its timeout up to twice, so it only sends the signal.
- */
+/* liblxc's takes its timeout up to twice, so it only sends the signal. */
 static void
-op_shutdown(struct call *call)
+op_shutdown(struct call *call, struct lxc_container *c)
 {
-	struct lxc_container *c = call->x->c;
-	const int timeout = (int)etf_get_int(call->in, 0, INT_MAX);
 	bool ok;
 
-	if (!args_done(call))
-		return;
-	if (timeout == 0)
-		deadline(QUERY_TIMEOUT_MS, WORKER_TIMEOUT);
-	else
-		deadline(timeout * INT64_C(1000), WORKER_FALSE);
+	deadline_for(call->number);
 	ok = is_stopped(c) || c->shutdown(c, 0);
-	if (ok && timeout != 0)
+	if (ok && call->number != 0)
 		await(c, "STOPPED");
-	deadline(-1, 0);
 	reply_bool(call, ok, NULL);
 }
 
 /* liblxc returns when the monitor has let go of the socket that asked it. */
 static void
-op_stop(struct call *call)
+op_stop(struct call *call, struct lxc_container *c)
 {
-	struct lxc_container *c = call->x->c;
 	bool ok;
 
 	deadline(STOP_TIMEOUT_MS, WORKER_TIMEOUT);
 	ok = c->stop(c);
-	for (int i = 0; ok && i < STOP_TURNS && !is_stopped(c); i++)
-		nap(WAIT_STEP_NS);
+	for (int i = 0; ok && i < 50 && !is_stopped(c); i++)
+		usleep(WAIT_STEP_US);
 	reply_bool(call, ok, NULL);
 }
 
-/* --- Rows: create, destroy, rename ------------------------------------- */
-
-/*
- * The file `partial` marks a container that is being created, by a process that
- * holds a lock on it. Without the lock its maker was killed.
- */
+/* --- Rows: create, destroy, rename, start -------------------------------- */
+/* The file `partial` marks a container that is being created, by a process that
+ * holds a lock on it. Without the lock its maker was killed. */
 enum partial { PARTIAL_NONE, PARTIAL_HELD, PARTIAL_LEFT };
 
 static enum partial
@@ -1495,340 +1223,184 @@ partial(const struct erlxc *x)
 
 	if (fd < 0)
 		return PARTIAL_NONE;
-	if (fcntl(fd, F_OFD_GETLK, &lock) == 0 && lock.l_type != F_UNLCK)
-		return PARTIAL_HELD;
-	return PARTIAL_LEFT;
-}
-
-/* NULL when it has none. */
-static char *
-rootfs_path(struct lxc_container *c)
-{
-	char *path = fetch(c, c->get_config_item, "lxc.rootfs.path");
-
-	if (path != NULL && *path != '\0')
-		return path;
-	free(path);
-	return NULL;
-}
-
-/* True when the rootfs lies in the container's own directory. */
-static bool
-rootfs_inside(const struct erlxc *x)
-{
-	AUTO_STRING rootfs = rootfs_path(x->c);
-	AUTO_STRING dir = container_file(x, "/");
-
-	return rootfs == NULL ||
-	       (dir != NULL && strncmp(rootfs, dir, strlen(dir)) == 0 &&
-		   strstr(rootfs, "/../") == NULL);
-}
-
-/* True for what a create left that was killed, or that killed itself. */
-static bool
-is_husk(const struct erlxc *x)
-{
-	return partial(x) == PARTIAL_LEFT || (x->ward && x->ward->husk);
-}
-
-/*
- * Destroys what x->c is a fresh handle of. A clone or create that was killed
- * may name a rootfs that was there before, which then must stay. STOPPED is
- * announced before the monitor is done, so this is tried more than once.
- */
-static bool
-discard(struct erlxc *x)
-{
-	struct lxc_container *c = x->c;
-	bool ok = false;
-
-	if (is_husk(x) && !rootfs_inside(x))
-		c->clear_config_item(c, "lxc.rootfs.path");
-	for (int i = 0; i < 5 && !ok; i++) {
-		if (i > 0)
-			nap(100000000);
-		deadline(LOCK_WAIT_MS, 0);
-		ok = c->destroy(c);
-		deadline(-1, 0);
-		if (!c->is_defined(c) || !is_stopped(c))
-			break;
-	}
-	return ok;
+	if (fcntl(fd, F_OFD_GETLK, &lock) < 0 || lock.l_type == F_UNLCK)
+		return PARTIAL_LEFT;
+	return PARTIAL_HELD;
 }
 
 static void
-op_destroy(struct call *call)
+op_destroy(struct call *call, struct lxc_container *c)
 {
 	struct erlxc *x = call->x;
 	const enum partial p = partial(x);
-	const char *why = NULL;
-	bool ok;
+	const bool defined = p != PARTIAL_NONE || c->is_defined(c);
+	const char *why = p == PARTIAL_HELD ? "it is being created"
+			  : !defined        ? "not defined"
+					    : NULL;
+	bool ok = why == NULL && op_discard(x);
 
-	if (p == PARTIAL_HELD)
-		why = "it is being created";
-	else if (p == PARTIAL_NONE && !x->c->is_defined(x->c))
-		why = "not defined";
-	ok = why == NULL && op_discard(x);
 	if (ok && x->c->is_defined(x->c)) /* liblxc is content with nothing */
 		why = "lxc.rootfs.managed is 0";
 	reply_bool(call, ok && why == NULL, why);
 }
 
-/*
- * Why create must not be called, or NULL. What liblxc takes for its own failed
- * attempt it removes, so it must not begin where something is.
- */
-static const char *
-create_refusal(struct erlxc *x, bool template)
-{
-	const enum partial p = partial(x);
-
-	if (p != PARTIAL_NONE)
-		return p == PARTIAL_HELD ? "it is being created"
-					 : "half created: destroy it first";
-	if (self.unread)
-		return "the configuration on disk cannot be loaded";
-	if (template && x->c->is_defined(x->c) && container_has(x, "/rootfs"))
-		return "it exists";
-	return is_stopped(x->c) ? NULL : "it is running";
-}
-
-/*
- * Templates write to file descriptors 1 and 2, the log pipe. One that removes
- * its configuration makes liblxc crash: this process, not the port.
- */
+/* Templates write to the log pipe (1 and 2). One that removes its configuration
+ * makes liblxc crash: this process, not the port. What liblxc takes for its own
+ * failed attempt it removes, so it must not begin where something is. */
 static void
-op_create(struct call *call)
+op_create(struct call *call, struct lxc_container *c)
 {
 	struct erlxc *x = call->x;
-	AUTO_STRING template = get_text(call);
-	AUTO_STRING bdevtype = get_text(call);
-	AUTO_STRING bdevspec = get_text(call);
-	const int flags = (int)etf_get_int(call->in, 0, LXC_CREATE_QUIET);
-	AUTO(strings_free) struct strings argv = get_argv(call);
+	const char *template = call->text[0], *bdevtype = call->text[1];
+	const enum partial p = partial(x);
+	const bool fresh = !container_has(x, "");
+	const bool old = container_has(x, "/rootfs");
+	const char *why;
 	char *none[] = {NULL};
-	const char *why;
-	bool ok, fresh;
+	bool ok = false;
 
-	/* A name is looked up in the templates' directory; a path from there
-	 * would lead out of it. */
-	if ((bdevspec != NULL && *bdevspec != '\0') ||
-	    (template != NULL && *template != '/' && strchr(template, '/')))
-		etf_fail(call->in, ETF_RANGE);
-	if (!args_done(call))
-		return;
-	if ((why = create_refusal(x, *template != '\0')) != NULL) {
-		reply_bool(call, false, why);
-		return;
-	}
-	fresh = !container_has(x, "");
-	if (x->ward != NULL)
-		x->ward->husk = *template != '\0' &&
-				!container_has(x, "/config") &&
-				!container_has(x, "/rootfs");
-	ok = x->c->create(x->c, or_null(template), or_null(bdevtype), NULL,
-	    flags, argv.n > 0 ? argv.v : none);
-	if (x->ward != NULL)
+	why = p == PARTIAL_HELD   ? "it is being created"
+	      : p == PARTIAL_LEFT ? "half created: destroy it first"
+	      : unread            ? "the configuration on disk cannot be loaded"
+	      : *template && old && c->is_defined(c) ? "it exists"
+	      : !is_stopped(c)                       ? "it is running"
+						     : NULL;
+	if (why == NULL) {
+		x->ward->husk =
+		    *template != '\0' && !old && !container_has(x, "/config");
+		ok = c->create(c, *template ? template : NULL,
+		    *bdevtype ? bdevtype : NULL, NULL, call->number,
+		    call->argv.n > 0 ? call->argv.v : none);
 		x->ward->husk = false; /* liblxc has cleaned up by itself */
-	if (!ok && fresh)
-		container_rmdir(x);
-	reply_bool(call, ok, NULL);
+		if (!ok && fresh)
+			container_rmdir(x);
+	}
+	reply_bool(call, ok, why);
 }
 
-/*
- * Why rename must not be called, or NULL. Without a rootfs liblxc would change
- * the propagation of the host's own mounts.
- */
-static const char *
-rename_refusal(struct erlxc *x, const char *name)
-{
-	const struct erlxc other = {.name = (char *)name, .path = x->path};
-	AUTO_STRING dir = container_file(&other, "");
-	AUTO_STRING rootfs = rootfs_path(x->c);
-
-	if (!x->c->is_defined(x->c) || x->c->lxc_conf == NULL)
-		return "not defined";
-	if (rootfs == NULL)
-		return "it has no rootfs";
-	if (dir == NULL || access(dir, F_OK) == 0)
-		return "the name is taken";
-	return is_stopped(x->c) ? NULL : "it is running";
-}
-
+/* Without a rootfs liblxc would change the propagation of the host's mounts. */
 static void
-op_rename(struct call *call)
+op_rename(struct call *call, struct lxc_container *c)
 {
-	struct lxc_container *c = call->x->c;
-	AUTO_STRING name = get_text(call);
-	const char *why;
+	const struct erlxc other = {call->text[0], call->x->path};
+	AUTO_STRING rootfs = fetch(c, c->get_config_item, "lxc.rootfs.path");
+	const char *why = !c->is_defined(c) || !c->lxc_conf ? "not defined"
+			  : !rootfs || !*rootfs             ? "it has no rootfs"
+			  : container_has(&other, "") ? "the name is taken"
+			  : !is_stopped(c)            ? "it is running"
+						      : NULL;
 
-	if (name != NULL && !op_valid_name(name))
-		etf_fail(call->in, ETF_RANGE);
-	if (!args_done(call))
-		return;
-	why = rename_refusal(call->x, name);
-	reply_bool(call, !why && c->rename(c, name), why);
+	reply_bool(call, !why && c->rename(c, other.name), why);
 }
 
-/* --- Row: start -------------------------------------------------------- */
-
-/* Why the container cannot start, or NULL; the errno that says so in *number.
- * liblxc would tell the first two by nothing but false. */
-static const char *
-start_refusal(struct erlxc *x, int *number)
+/* liblxc would tell the first two by nothing but false. */
+static void
+start_refuse(struct call *call)
 {
+	struct erlxc *x = call->x;
 	AUTO_STRING rootfs = NULL;
 	const char *s;
 
-	*number = EINVAL;
-	if (self.unread && (!op_open(x) || self.unread))
-		return "the configuration cannot be loaded";
-	*number = ENOENT;
-	rootfs = rootfs_path(x->c);
-	if (!x->c->is_defined(x->c) && rootfs == NULL)
-		return "not defined";
-	if (x->c->lxc_conf == NULL)
-		return "no configuration";
-	*number = EBUSY;
-	if (partial(x) != PARTIAL_NONE)
-		return "its creation is not finished";
-	*number = ETIMEDOUT;
-	if ((s = state(x->c)) == NULL)
-		return "no answer";
-	*number = EBUSY;
-	return strcmp(s, "STOPPED") == 0 ? NULL : "it is running";
+	if (unread && (!op_open(x) || unread)) {
+		reply_error(call, "einval", NULL);
+		return;
+	}
+	rootfs = fetch(x->c, x->c->get_config_item, "lxc.rootfs.path");
+	if (!x->c->is_defined(x->c) && (rootfs == NULL || *rootfs == '\0'))
+		reply_error(call, "enoent", "not defined");
+	else if (x->c->lxc_conf == NULL)
+		reply_error(call, "enoent", "no configuration");
+	else if (partial(x) != PARTIAL_NONE)
+		reply_error(call, "ebusy", "its creation is not finished");
+	else if ((s = state(x->c)) == NULL)
+		raise_class(call, "timeout");
+	else if (strcmp(s, "STOPPED") != 0)
+		reply_error(call, "ebusy", "it is running");
 }
 
-/*
- * liblxc's messages begin with an errno's text where there is one. The last
- * counts: those before it may be of things that were optional.
- */
-static int
+static const struct {
+	int number;
+	const char *name;
+} posix[] = {{EIO, "eio"}, {ENOENT, "enoent"}, {EACCES, "eacces"},
+    {EPERM, "eperm"}, {EBUSY, "ebusy"}, {ENOEXEC, "enoexec"},
+    {EINVAL, "einval"}, {ENOTDIR, "enotdir"}, {EISDIR, "eisdir"},
+    {ELOOP, "eloop"}, {ENOMEM, "enomem"}, {ENOSPC, "enospc"},
+    {EMFILE, "emfile"}, {ENFILE, "enfile"}, {ENODEV, "enodev"},
+    {ENXIO, "enxio"}, {EEXIST, "eexist"}, {EAGAIN, "eagain"}, {EROFS, "erofs"},
+    {ESRCH, "esrch"}, {E2BIG, "e2big"}, {ENAMETOOLONG, "enametoolong"},
+    {EOPNOTSUPP, "enotsup"}};
+
+/* liblxc's messages begin with an errno's text where there is one. The last
+ * counts: those before it may be of things that were optional. */
+static const char *
 why_errno(const struct call *call)
 {
 	const uint8_t *from = call->why.data, *at;
 	const uint8_t *const end = from + call->why.len;
+	const char *name = "eio";
 	char text[64];
-	int number = EIO;
+	size_t len;
 
-	for (size_t i = 0; i < POSIX_LEN; i++) {
-		snprintf(
+	for (size_t i = 0; i < sizeof(posix) / sizeof(*posix); i++) {
+		len = (size_t)snprintf(
 		    text, sizeof(text), "%s - ", strerror(posix[i].number));
 		while (from < end && (at = memmem(from, (size_t)(end - from),
-					  text, strlen(text))) != NULL) {
-			number = posix[i].number;
+					  text, len)) != NULL) {
+			name = posix[i].name;
 			from = at + 1;
 		}
 	}
-	return number;
+	return name;
 }
 
+/* Attached (there is a ward), this process becomes the container's monitor. It
+ * has no other children: a start that fails reaps all there are. `error_num` is
+ * 1 until init's end is known; then a wait status, but for a signal written the
+ * other way round. Of a life too short for the watch only the log has a pid. */
 static void
-reply_started(struct call *call, bool ok, pid_t init)
-{
-	if (ok && init > 0) {
-		etf_put_tuple(&call->result, 2);
-		etf_put_atom(&call->result, "ok");
-		etf_put_int(&call->result, init);
-	} else if (ok) {
-		reply_error(call, ESRCH, "it ended at once");
-	} else {
-		fail(call, NULL);
-		log_end(call);
-		reply_error(call, why_errno(call), NULL);
-	}
-}
-
-/* The pid that liblxc has logged for init, or 0. */
-static pid_t
-init_logged(void)
-{
-	AUTO_STRING file = format(FD_FILE, self.log);
-	AUTO_FILE f = file ? fopen(file, "re") : NULL;
-	AUTO_STRING line = NULL;
-	const char *p;
-	size_t size = 0;
-	int pid = 0;
-
-	while (f != NULL && getline(&line, &size, f) > 0)
-		if ((p = strstr(line, "Started \"")) != NULL &&
-		    (p = strstr(p, "\" with pid \"")) != NULL)
-			sscanf(p, "\" with pid \"%d", &pid);
-	return pid;
-}
-
-/*
- * Attached, this process becomes the container's monitor, for as long as that
- * lives. It has no other children: a start that fails reaps all there are.
- * `error_num` is 1 until init has run and its end is known; then a wait status,
- * but for a signal written the other way round. Of an init whose life was too
- * short for the watch, only the log knows the pid.
- */
-static void
-start_attached(struct call *call, bool useinit, char **argv)
+op_start(struct call *call, struct lxc_container *c)
 {
 	struct ward *ward = call->x->ward;
-	struct lxc_container *c = call->x->c;
-	bool ran;
-
-	c->want_daemonize(c, false);
-	ran = c->start(c, useinit, argv) || c->error_num != 1;
-	ward->status =
-	    (c->error_num & 0x7f) == 0x7f ? c->error_num >> 8 : c->error_num;
-	ward->ended = ran;
-	reply_started(call, ran, ran ? init_logged() : 0);
-}
-
-static void
-start_detached(struct call *call, bool useinit, char **argv)
-{
-	struct lxc_container *c = call->x->c;
 	pid_t init = 0;
 	bool ok;
 
-	c->want_daemonize(c, true);
-	ok = c->start(c, useinit, argv);
-	if (ok) {
+	deadline(QUERY_TIMEOUT_MS, WORKER_TIMEOUT);
+	start_refuse(call);
+	deadline(-1, 0); /* what follows may take a container's life */
+	if (call->verdict != OP_OK)
+		return;
+	c = call->x->c; /* it may have been opened anew */
+	log_clear();    /* of what a monitor did that was going away */
+	c->want_daemonize(c, ward == NULL);
+	ok = c->start(c, call->number, call->argv.v);
+	if (ward != NULL) {
+		ok = ok || c->error_num != 1;
+		ward->status = c->error_num;
+		if ((ward->status & 0x7f) == 0x7f)
+			ward->status >>= 8;
+		ward->ended = ok;
+	} else if (ok) {
 		deadline(QUERY_TIMEOUT_MS, WORKER_TIMEOUT);
 		init = c->init_pid(c);
-		deadline(-1, 0);
 	}
-	reply_started(call, ok, init);
-}
-
-static void
-op_start(struct call *call)
-{
-	const bool useinit = etf_get_int(call->in, 0, 1) == 1;
-	AUTO(strings_free) struct strings argv = get_argv(call);
-	const char *why;
-	int number;
-
-	if (!args_done(call))
-		return;
-	deadline(QUERY_TIMEOUT_MS, WORKER_TIMEOUT);
-	why = start_refusal(call->x, &number);
-	deadline(-1, 0); /* what follows may take a container's life */
-	if (why != NULL && number == ETIMEDOUT) {
-		raise_class(call, "timeout");
-	} else if (why != NULL) {
-		reply_error(call, number, number == EINVAL ? NULL : why);
+	if (!ok)
+		fail(call, NULL);
+	log_end(call, ward && ok ? &init : NULL);
+	if (!ok) {
+		reply_error(call, why_errno(call), NULL);
+	} else if (init <= 0) {
+		reply_error(call, "esrch", "it ended at once");
 	} else {
-		log_clear(); /* of what a monitor did that was going away */
-		if (call->x->ward != NULL)
-			start_attached(call, useinit, argv.v);
-		else
-			start_detached(call, useinit, argv.v);
+		etf_put_tuple(&call->result, 2);
+		etf_put_atom(&call->result, "ok");
+		etf_put_int(&call->result, init);
 	}
 }
 
 /* --- A guardian's children --------------------------------------------- */
-
-/*
- * The question for init's pid is refused while the monitor does not listen yet,
+/* The question for init's pid is refused while the monitor does not listen yet,
  * and then answered when init runs: no polling for the longer part. Another
- * port's container of that name has another monitor.
- */
+ * port's container of that name has another monitor. */
 bool
 op_watch(struct erlxc *x)
 {
@@ -1841,11 +1413,11 @@ op_watch(struct erlxc *x)
 		return false;
 	while ((init = x->c->init_pid(x->c)) <= 1 ||
 	       ns_parent(init) != ward->monitor)
-		nap(500000);
+		usleep(500);
 	while (!ns_init_executed(init)) {
 		if (ns_parent(init) != ward->monitor)
 			return false;
-		nap(100000);
+		usleep(100);
 	}
 	ns_cgroup_read(ward->monitor, ward->cgroups, size);
 	len = strlen(ward->cgroups);
@@ -1854,60 +1426,66 @@ op_watch(struct erlxc *x)
 	return true;
 }
 
-/*
- * By the handle that the container was started with, if there is one: its
- * configuration, with the halt signal, may never have been on disk.
- */
+/* By the handle that the container was started with, if there is one: its
+ * configuration, with the halt signal, may never have been on disk. */
 bool
 op_down(struct erlxc *x)
 {
-	struct lxc_container *c;
 	const char *s;
 	int left = x->grace_ms;
 
 	if ((x->c == NULL && !op_open(x)) || (s = state(x->c)) == NULL)
 		return false;
-	c = x->c;
 	if (strcmp(s, "FROZEN") == 0 || strcmp(s, "FREEZING") == 0)
-		c->unfreeze(c);
-	if (left > 0 && !is_stopped(c) && c->shutdown(c, 0))
-		for (; left > 0 && !is_stopped(c); left -= 10)
-			nap(10000000);
-	return is_stopped(c) || (c->stop(c) && is_stopped(c));
+		x->c->unfreeze(x->c);
+	if (left > 0 && !is_stopped(x->c) && x->c->shutdown(x->c, 0))
+		for (; left > 0 && !is_stopped(x->c); left -= 10)
+			usleep(10000);
+	return is_stopped(x->c) || (x->c->stop(x->c) && is_stopped(x->c));
 }
 
-/*
- * What a create left that was killed early has no configuration yet, without
- * which liblxc destroys nothing: an empty one is put there.
- */
+/* What a create left that was killed, or that killed itself, is a husk. */
 bool
 op_discard(struct erlxc *x)
 {
-	AUTO_STRING file = NULL;
-	bool ok;
+	AUTO_STRING dir = NULL, *file = NULL, *rootfs = NULL;
+	struct lxc_container *c;
+	enum partial p;
+	bool husk, ok;
 
-	if (!op_open(x) || (file = container_file(x, "/config")) == NULL)
+	if (!op_open(x) || (dir = container_file(x, "/")) == NULL ||
+	    (file = container_file(x, "/config")) == NULL)
 		return false;
-	if (!x->c->is_defined(x->c) && is_husk(x))
-		close(
-		    open(file, O_WRONLY | O_CREAT | O_EXCL | O_CLOEXEC, 0600));
-	ok = !x->c->is_defined(x->c) ||
-	     (partial(x) != PARTIAL_HELD && discard(x));
-	container_rmdir(x); /* create had not come further */
+	c = x->c;
+	p = partial(x);
+	husk = p == PARTIAL_LEFT || (x->ward && x->ward->husk);
+	/* Without a configuration liblxc destroys nothing. */
+	if (husk && !c->is_defined(c))
+		mknod(file, S_IFREG | 0600, 0);
+	/* A rootfs elsewhere was there before, and stays. */
+	rootfs = fetch(c, c->get_config_item, "lxc.rootfs.path");
+	if (husk && rootfs &&
+	    (strncmp(rootfs, dir, strlen(dir)) != 0 ||
+		strstr(rootfs, "/../") != NULL))
+		c->clear_config_item(c, "lxc.rootfs.path");
+	ok = !c->is_defined(c);
+	/* STOPPED is announced before the monitor is done. */
+	for (int i = 0; i < 5 && !ok && p != PARTIAL_HELD; i++) {
+		usleep(i > 0 ? 100000 : 0);
+		deadline(LOCK_WAIT_MS, 0);
+		ok = c->destroy(c);
+		deadline(-1, 0);
+		if (!c->is_defined(c) || !is_stopped(c))
+			break;
+	}
+	rmdir(dir); /* create had not come further */
 	return ok;
 }
 
 #define LXC(row) row
 
 #else /* no liblxc */
-
-#define LXC(row) op_notsup
-
-static void
-op_notsup(struct call *call)
-{
-	raise_class(call, "notsup");
-}
+#define LXC(row) NULL
 
 #define NOTHING(type, name, value) \
 	type name(struct erlxc *x) \
@@ -1923,69 +1501,68 @@ NOTHING(bool, op_watch, false)
 NOTHING(bool, op_down, false)
 NOTHING(bool, op_discard, false)
 
+#define deadline(ms, status) (void)0
 #define log_clear() (void)0
-#define log_end(call) (void)(call)
+#define log_end(call, init) (void)(call)
 
 #endif
 
 /* --- The table --------------------------------------------------------- */
-
-static void op_commands(struct call *call);
+static void op_commands(struct call *call, struct lxc_container *c);
 
 #define DISK (OP_JOB | OP_EXCL)
-
 /* clang-format off */
 static const struct op ops[] = {
-	{"clear_config", 0, OP_CONFIG, LXC(op_clear_config), NULL},
-	{"clear_config_item", 1, OP_CONFIG, LXC(op_clear_config_item), NULL},
-	{"commands", 0, OP_BARE, op_commands, NULL},
-	{"config_file_name", 0, OP_INLINE, LXC(op_config_file_name), NULL},
-	{"create", 5, DISK | OP_GUARD | OP_RELOAD, LXC(op_create), NULL},
-	{"daemonize", 1, OP_BARE, LXC(op_daemonize), NULL},
-	{"defined", 0, OP_INLINE, LXC(op_defined), NULL},
-	{"destroy", 0, DISK | OP_KEEP | OP_RELOAD, LXC(op_destroy), NULL},
-	{"freeze", 0, OP_JOB, LXC(op_freeze), NULL},
-	{"get_cgroup_item", 1, OP_QUERY, LXC(op_get_cgroup_item), NULL},
-	{"get_config_item", 1, OP_INLINE, LXC(op_get_config_item), NULL},
-	{"get_config_path", 0, OP_INLINE, LXC(op_get_config_path), NULL},
-	{"get_interfaces", 0, OP_QUERY, LXC(op_get_interfaces), NULL},
-	{"get_ips", 3, OP_QUERY, LXC(op_get_ips), NULL},
-	{"get_keys", 1, OP_INLINE, LXC(op_get_keys), NULL},
-	{"init_pid", 0, OP_QUERY, LXC(op_init_pid), NULL},
-	{"list_active_containers", 1, OP_JOB | OP_BARE, LXC(op_list), NULL},
-	{"list_all_containers", 1, OP_JOB | OP_BARE, LXC(op_list), NULL},
-	{"list_defined_containers", 1, OP_JOB | OP_BARE, LXC(op_list), NULL},
-	{"load_config", 1, OP_CONFIG, LXC(op_load_config), NULL},
-	{"name", 0, OP_BARE, op_name, NULL},
-	{"reboot", 0, OP_QUERY, LXC(op_reboot), NULL},
-	{"rename", 1, DISK | OP_KEEP | OP_RELOAD, LXC(op_rename), renamed_to},
-	{"running", 0, OP_QUERY, LXC(op_state), NULL},
-	{"save_config", 1, DISK | OP_KEEP, LXC(op_save_config), NULL},
-	{"set_cgroup_item", 2, OP_QUERY, LXC(op_set_cgroup_item), NULL},
-	{"set_config_item", 2, OP_CONFIG, LXC(op_set_config_item), NULL},
-	{"set_config_path", 1, OP_CONFIG, LXC(op_set_config_path), NULL},
-	{"shutdown", 1, OP_JOB, LXC(op_shutdown), NULL},
-	{"start", 2, DISK | OP_GUARD, LXC(op_start), NULL},
-	{"state", 0, OP_QUERY, LXC(op_state), NULL},
-	{"stop", 0, OP_JOB, LXC(op_stop), NULL},
-	{"type", 0, OP_BARE, op_type, NULL},
-	{"type", 1, OP_BARE, op_set_type, NULL},
-	{"unfreeze", 0, OP_JOB, LXC(op_freeze), NULL},
-	{"version", 0, OP_BARE, op_version, NULL},
-	{"wait", 2, OP_JOB, LXC(op_wait), NULL},
+	{"clear_config", "", OP_CONFIG, LXC(op_clear_config), NULL},
+	{"clear_config_item", "t", OP_CONFIG, LXC(op_config_item), NULL},
+	{"commands", "", OP_BARE, op_commands, NULL},
+	{"config_file_name", "", OP_INLINE, LXC(op_config_file_name), NULL},
+	{"create", "TtEba", DISK | OP_GUARD | OP_RELOAD, LXC(op_create), NULL},
+	{"daemonize", "b", OP_BARE, LXC(op_daemonize), NULL},
+	{"defined", "", OP_INLINE, LXC(op_defined), NULL},
+	{"destroy", "", DISK | OP_KEEP | OP_RELOAD, LXC(op_destroy), NULL},
+	{"freeze", "", OP_JOB, LXC(op_freeze), NULL},
+	{"get_cgroup_item", "G", OP_QUERY, LXC(op_get_cgroup_item), NULL},
+	{"get_config_item", "t", OP_INLINE, LXC(op_get_config_item), NULL},
+	{"get_config_path", "", OP_INLINE, LXC(op_get_config_path), NULL},
+	{"get_interfaces", "", OP_QUERY, LXC(op_get_interfaces), NULL},
+	{"get_ips", "tFn", OP_QUERY, LXC(op_get_ips), NULL},
+	{"get_keys", "t", OP_INLINE, LXC(op_get_keys), NULL},
+	{"init_pid", "", OP_QUERY, LXC(op_init_pid), NULL},
+	{"list_active_containers", "p", OP_JOB | OP_BARE, LXC(op_list), NULL},
+	{"list_all_containers", "p", OP_JOB | OP_BARE, LXC(op_list), NULL},
+	{"list_defined_containers", "p", OP_JOB | OP_BARE, LXC(op_list), NULL},
+	{"load_config", "p", OP_CONFIG, LXC(op_load_config), NULL},
+	{"name", "", OP_BARE, op_name, NULL},
+	{"reboot", "", OP_QUERY, LXC(op_reboot), NULL},
+	{"rename", "N", DISK | OP_KEEP | OP_RELOAD, LXC(op_rename), renamed_to},
+	{"running", "", OP_QUERY, LXC(op_state), NULL},
+	{"save_config", "p", DISK | OP_KEEP, LXC(op_save_config), NULL},
+	{"set_cgroup_item", "Gt", OP_QUERY, LXC(op_set_cgroup_item), NULL},
+	{"set_config_item", "tt", OP_CONFIG, LXC(op_config_item), NULL},
+	{"set_config_path", "P", OP_CONFIG, LXC(op_set_config_path), NULL},
+	{"shutdown", "n", OP_JOB, LXC(op_shutdown), NULL},
+	{"start", "ba", DISK | OP_GUARD, LXC(op_start), NULL},
+	{"state", "", OP_QUERY, LXC(op_state), NULL},
+	{"stop", "", OP_JOB, LXC(op_stop), NULL},
+	{"type", "", OP_BARE, op_type, NULL},
+	{"type", "l", OP_BARE, op_set_type, NULL},
+	{"unfreeze", "", OP_JOB, LXC(op_freeze), NULL},
+	{"version", "", OP_BARE, op_version, NULL},
+	{"wait", "Ss", OP_JOB, LXC(op_wait), NULL},
 };
 /* clang-format on */
-
 #define OPS_LEN (sizeof(ops) / sizeof(*ops))
 
 static void
-op_commands(struct call *call)
+op_commands(struct call *call, struct lxc_container *c)
 {
+	(void)c;
 	etf_put_list(&call->result, OPS_LEN);
 	for (size_t i = 0; i < OPS_LEN; i++) {
 		etf_put_tuple(&call->result, 2);
 		etf_put_atom(&call->result, ops[i].name);
-		etf_put_int(&call->result, ops[i].arity);
+		etf_put_int(&call->result, (int)strlen(ops[i].args));
 	}
 	etf_put_nil(&call->result);
 }
@@ -1998,7 +1575,7 @@ op_find(const char *name, uint32_t arity, bool *known)
 		if (*ops[i].name != *name || strcmp(ops[i].name, name) != 0)
 			continue;
 		*known = true;
-		if (ops[i].arity == arity)
+		if (strlen(ops[i].args) == arity)
 			return &ops[i];
 	}
 	return NULL;
@@ -2008,6 +1585,7 @@ void
 op_run(struct call *call, struct erlxc *x, const struct op *op,
     struct etf_reader *in)
 {
+	const bool handle = !(op->flags & OP_BARE);
 	int number;
 
 	*call = (struct call){.x = x, .op = op, .in = in, .verdict = OP_OK};
@@ -2017,22 +1595,26 @@ op_run(struct call *call, struct erlxc *x, const struct op *op,
 	 * logs, it logs in failing, and that is taken at its end. */
 	if (op->flags & (OP_QUERY | OP_JOB | OP_CONFIG))
 		log_clear();
-	if ((!(op->flags & OP_BARE) || op->flags & OP_JOB) && !lxc_load()) {
+	if ((op->run == NULL || handle || op->flags & OP_JOB) && !lxc_load()) {
 		raise_class(call, "notsup");
-		return;
-	}
-	if (!(op->flags & OP_BARE) && x->c == NULL && !op_open(x)) {
+	} else if (!args_read(call)) {
+		raise_class(
+		    call, in->error == ETF_NOMEM ? "system_limit" : "badarg");
+	} else if (handle && x->c == NULL && !op_open(x)) {
 		raise_class(call, "system_limit");
-		return;
+	} else {
+		errno = 0;
+		op->run(call, x->c);
 	}
-	errno = 0;
-	if (op->arity > 0 || args_done(call))
-		op->run(call);
 	number = errno;
-	log_end(call);
+	if (op->flags & OP_JOB)
+		deadline(-1, 0);
+	log_end(call, NULL);
+	for (size_t i = 0; i < sizeof(call->text) / sizeof(*call->text); i++)
+		free(call->text[i]);
+	strings_free(&call->argv);
 	if (call->verdict == OP_FAILED && call->why.len == 0 && number != 0)
-		etf_put_raw(
-		    &call->why, strerror(number), strlen(strerror(number)));
+		fail(call, strerror(number));
 	if (call->result.error != ETF_OK)
 		raise_class(call, "system_limit");
 }
