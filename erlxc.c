@@ -33,7 +33,6 @@
 #include <poll.h>
 #include <signal.h>
 #include <stdarg.h>
-#include <stddef.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
@@ -71,18 +70,17 @@ struct request {
 	const struct op *op;
 	uint32_t id; /* 0: nobody wants the answer (any more) */
 	int64_t deadline;
-	size_t len; /* with the frame, what is sent to the query worker */
+	size_t len;
 	uint8_t frame[];
 };
 
 /* Worker to port: a header, then `result` and `why` bytes. One machine, one
  * program: native byte order. */
 struct message {
-	uint32_t verdict; /* enum verdict, or MSG_EVENT */
+	uint32_t verdict; /* enum verdict */
 	uint32_t result;
 	uint32_t why;
 };
-#define MSG_EVENT 3u
 
 /* Port to guardian: one byte each. The first three are enum lifetime. */
 enum tell { TELL_CANCEL = 3, TELL_RELEASE = 4 };
@@ -94,8 +92,7 @@ struct worker {
 	struct worker *next;
 	enum role role;
 	pid_t pid;
-	struct request *req; /* a job's; NULL for the query worker and once
-				answered */
+	struct request *req; /* what it is at; NULL once that is answered */
 	const struct op *op;
 	struct ward *ward;       /* a guardian's */
 	struct etf_writer inbox; /* a message not yet complete */
@@ -122,13 +119,11 @@ static struct {
 	bool throttled;
 	char line[LOG_LINE_MAX];
 	size_t linelen;
-	struct worker *workers;
+	struct worker *workers, *query;
 	unsigned int nworkers;
-	struct worker *query;
-	struct request *queries; /* the first one is with the query worker */
-	bool asked;              /* ... and has been sent to it */
-	struct request *waiting; /* exclusive jobs behind `exclusive` */
-	struct worker *exclusive;
+	struct request *queries; /* that wait for the query worker */
+	struct request *waiting; /* exclusive jobs behind the one at work */
+	bool exclusive;          /* there is one */
 	bool halting;
 	int64_t halt_deadline;
 } port;
@@ -170,30 +165,25 @@ group_kill(pid_t pid)
 		kill(pid, SIGKILL);
 }
 
-static void
-fd_close(int *fd)
-{
-	if (*fd >= 0)
-		close(*fd);
-	*fd = -1;
-}
-
 static bool
 write_all(int fd, const void *data, size_t len)
 {
 	const char *p = data;
 	ssize_t n;
 
-	while (len > 0) {
-		n = write(fd, p, len);
-		if (n < 0 && errno == EINTR)
-			continue;
+	for (; len > 0; p += n, len -= (size_t)n) {
+		while ((n = write(fd, p, len)) < 0 && errno == EINTR)
+			;
 		if (n <= 0)
 			return false;
-		p += n;
-		len -= (size_t)n;
 	}
 	return true;
+}
+
+static bool
+polled(int fd, short events, int ms)
+{
+	return poll(&(struct pollfd){fd, events, 0}, 1, ms) > 0;
 }
 
 static bool
@@ -227,7 +217,7 @@ source_close(struct source *src)
 {
 	if (src->fd >= 0)
 		epoll_ctl(port.epoll, EPOLL_CTL_DEL, src->fd, NULL);
-	fd_close(&src->fd);
+	fd_free(&src->fd);
 }
 
 /* --- Frames to Erlang -------------------------------------------------- */
@@ -237,15 +227,18 @@ source_close(struct source *src)
  * not the log. End-of-file is still seen, as EPOLLHUP.
  */
 static void
-throttle(bool on)
+throttle(void)
 {
+	const bool on = port.outq.len - port.outpos > HIGH_WATER;
+	const uint32_t events = on ? 0 : EPOLLIN;
+
 	if (port.throttled == on)
 		return;
 	port.throttled = on;
-	source_want(&port.in, on ? 0 : EPOLLIN);
-	source_want(&port.log, on && !port.halting ? 0 : EPOLLIN);
+	source_want(&port.in, events);
+	source_want(&port.log, port.halting ? EPOLLIN : events);
 	for (struct worker *w = port.workers; w != NULL; w = w->next)
-		source_want(&w->src, on ? 0 : EPOLLIN);
+		source_want(&w->src, events);
 }
 
 static void
@@ -277,45 +270,32 @@ output_lost(void)
 	source_close(&port.out);
 	etf_free(&port.outq);
 	port.outpos = 0;
-	throttle(false);
+	throttle();
 	halt_begin();
-}
-
-/* Forgets what has been written. */
-static void
-output_compact(void)
-{
-	struct etf_writer *q = &port.outq;
-
-	memmove(q->data, q->data + port.outpos, q->len - port.outpos);
-	etf_rewind(q, q->len - port.outpos);
-	port.outpos = 0;
 }
 
 static void
 output_flush(struct source *src)
 {
-	const size_t left = port.outq.len - port.outpos;
-	ssize_t n;
+	struct etf_writer *q = &port.outq;
+	const ssize_t n =
+	    write(src->fd, q->data + port.outpos, q->len - port.outpos);
 
-	if (src->fd < 0)
-		return;
-	n = left ? write(src->fd, port.outq.data + port.outpos, left) : 0;
 	if (n < 0 && errno != EAGAIN && errno != EINTR) {
 		output_lost();
 		return;
 	}
 	if (n > 0)
 		port.outpos += (size_t)n;
-	if (port.outpos == port.outq.len && port.outq.cap > HIGH_WATER) {
-		etf_free(&port.outq);
+	if (port.outpos == q->len || port.outpos > HIGH_WATER) {
+		memmove(q->data, q->data + port.outpos, q->len - port.outpos);
+		etf_rewind(q, q->len - port.outpos);
 		port.outpos = 0;
-	} else if (n > 0 &&
-		   (port.outpos == port.outq.len || port.outpos > HIGH_WATER)) {
-		output_compact();
 	}
-	source_want(src, port.outq.len ? EPOLLOUT : 0);
-	throttle(port.outq.len - port.outpos > HIGH_WATER);
+	if (q->len == 0 && q->cap > HIGH_WATER)
+		etf_free(q);
+	source_want(src, q->len ? EPOLLOUT : 0);
+	throttle();
 }
 
 /* With nothing to write, only an error is reported: Erlang has closed it. */
@@ -328,14 +308,16 @@ output_ready(struct source *src)
 		output_flush(src);
 }
 
-/* Begins a frame in the queue; frame_end() takes what this returns. */
+/* Begins {Tag, ...} in the queue; frame_end() takes what this returns. */
 static size_t
-frame_begin(void)
+frame_begin(const char *tag, uint32_t arity)
 {
 	const size_t at = port.outq.len;
 
 	etf_put_raw(&port.outq, "\0\0\0", 4);
 	etf_put_version(&port.outq);
+	etf_put_tuple(&port.outq, arity);
+	etf_put_atom(&port.outq, tag);
 	return at;
 }
 
@@ -343,76 +325,63 @@ frame_begin(void)
 static bool
 frame_end(size_t at)
 {
-	const size_t len = port.outq.len - at - 4;
-	const bool idle = at == 0;
+	struct etf_writer *q = &port.outq;
+	const size_t len = q->len - at - 4;
 
-	if (port.out.fd < 0 || port.outq.error != ETF_OK || len > FRAME_MAX) {
-		etf_rewind(&port.outq, at);
+	if (port.out.fd < 0 || q->error != ETF_OK || len > FRAME_MAX) {
+		etf_rewind(q, at);
 		return false;
 	}
-	for (int i = 0; i < 4; i++)
-		port.outq.data[at + (size_t)i] = (uint8_t)(len >> (24 - 8 * i));
-	if (idle)
+	for (size_t i = 0; i < 4; i++)
+		q->data[at + i] = (uint8_t)(len >> (24 - 8 * i));
+	if (at == 0)
 		output_flush(&port.out);
 	else
-		throttle(port.outq.len - port.outpos > HIGH_WATER);
+		throttle();
 	return true;
-}
-
-/* {Tag, Id, Term, Why}; without Id when it is 0, without Why when it is NULL.
- * `term` is encoded already. */
-static bool
-send_frame(const char *tag, uint32_t id, const void *term, size_t len,
-    const void *why, size_t wlen)
-{
-	const size_t at = frame_begin();
-
-	etf_put_tuple(&port.outq, 2u + (id != 0) + (why != NULL));
-	etf_put_atom(&port.outq, tag);
-	if (id != 0)
-		etf_put_uint(&port.outq, id);
-	etf_put_raw(&port.outq, term, len);
-	if (why != NULL)
-		etf_put_binary(&port.outq, why, wlen);
-	return frame_end(at);
 }
 
 static void
 send_raise(uint32_t id, const char *class)
 {
-	struct etf_writer w;
+	size_t at;
 
-	etf_init(&w, 64);
-	etf_put_atom(&w, class);
-	if (id != 0)
-		send_frame("raise", id, w.data, w.len, NULL, 0);
-	etf_free(&w);
+	if (id == 0)
+		return;
+	at = frame_begin("raise", 3);
+	etf_put_uint(&port.outq, id);
+	etf_put_atom(&port.outq, class);
+	frame_end(at);
 }
 
-/* The answer to a call, which nobody wants when `id` is 0. */
+/* {reply, Id, Result, Why} or {raise, Id, Class}; nobody wants it when `id` is
+ * 0. Or {event, Result}. */
 static void
-send_answer(uint32_t id, uint32_t verdict, const void *result, size_t rlen,
-    const void *why, size_t wlen)
+send_call(uint32_t id, const struct call *call)
 {
-	bool sent = true;
+	const bool event = call->verdict == OP_EVENT;
+	const bool reply = !event && call->verdict != OP_RAISE;
+	const char *tag = event ? "event" : reply ? "reply" : "raise";
+	size_t at;
 
-	if (id != 0 && verdict == OP_RAISE)
-		sent = send_frame("raise", id, result, rlen, NULL, 0);
-	else if (id != 0)
-		sent =
-		    send_frame("reply", id, result, rlen, why ? why : "", wlen);
-	if (!sent)
+	if (id == 0 && !event)
+		return;
+	at = frame_begin(tag, 2u + !event + reply);
+	if (!event)
+		etf_put_uint(&port.outq, id);
+	etf_put_raw(&port.outq, call->result.data, call->result.len);
+	if (reply)
+		etf_put_binary(&port.outq, call->why.data, call->why.len);
+	if (!frame_end(at))
 		send_raise(id, "system_limit");
 }
 
 static void
 send_ready(void)
 {
-	const size_t at = frame_begin();
+	const size_t at = frame_begin("ready", 2);
 	struct etf_writer *w = &port.outq;
 
-	etf_put_tuple(w, 2);
-	etf_put_atom(w, "ready");
 	etf_put_map(w, 5);
 	etf_put_atom(w, "version");
 	etf_put_string(w, ERLXC_VERSION);
@@ -467,16 +436,13 @@ log_line(char *line, size_t len)
 	if (port.logfd >= 0)
 		dprintf(port.logfd, "%.*s\n", (int)len, line);
 	/* Standard error is not ours: a line that would block is lost. */
-	if (port.verbose &&
-	    poll(&(struct pollfd){port.errfd, POLLOUT, 0}, 1, 0) > 0)
+	if (port.verbose && polled(port.errfd, POLLOUT, 0))
 		dprintf(port.errfd, "%.*s\n", (int)len, line);
 	line[len] = '\0';
 	level = log_level(line);
 	if (level < port.want_log || port.throttled)
 		return;
-	at = frame_begin();
-	etf_put_tuple(&port.outq, 3);
-	etf_put_atom(&port.outq, "log");
+	at = frame_begin("log", 3);
 	etf_put_atom(&port.outq, levels[level]);
 	etf_put_binary(&port.outq, line, len);
 	frame_end(at);
@@ -485,12 +451,11 @@ log_line(char *line, size_t len)
 static void
 log_ready(struct source *src)
 {
-	ssize_t n;
-	char *nl;
-	size_t used;
-
-	n = read(src->fd, port.line + port.linelen,
+	const ssize_t n = read(src->fd, port.line + port.linelen,
 	    sizeof(port.line) - 1 - port.linelen);
+	size_t used;
+	char *nl;
+
 	if (n <= 0)
 		return;
 	port.linelen += (size_t)n;
@@ -515,22 +480,6 @@ request_args(struct etf_reader *r, const void *frame, size_t len)
 	etf_skip(r);
 	etf_skip(r);
 	etf_get_list(r, UINT32_MAX);
-}
-
-static struct request *
-request_new(const struct op *op, uint32_t id, const void *frame, size_t len)
-{
-	struct request *req = malloc(sizeof(*req) + len);
-
-	if (req == NULL)
-		return NULL;
-	req->next = NULL;
-	req->op = op;
-	req->id = id;
-	req->deadline = now_ms() + QUERY_TIMEOUT_MS;
-	req->len = len;
-	memcpy(req->frame, frame, len);
-	return req;
 }
 
 static void
@@ -588,28 +537,34 @@ child_begin(const char *comm, pid_t parent, bool die_with_parent)
 static void
 child_close_port(void)
 {
-	fd_close(&port.epoll);
-	fd_close(&port.in.fd);
-	fd_close(&port.out.fd);
-	fd_close(&port.log.fd);
-	fd_close(&port.signals.fd);
-	fd_close(&port.logfd);
-	fd_close(&port.errfd);
+	fd_free(&port.epoll);
+	fd_free(&port.in.fd);
+	fd_free(&port.out.fd);
+	fd_free(&port.log.fd);
+	fd_free(&port.signals.fd);
+	fd_free(&port.logfd);
+	fd_free(&port.errfd);
 	for (struct worker *w = port.workers; w != NULL; w = w->next)
-		fd_close(&w->src.fd);
+		fd_free(&w->src.fd);
 }
 
 static void
-call_send(int fd, uint32_t verdict, struct call *call)
+call_free(struct call *call)
+{
+	etf_free(&call->result);
+	etf_free(&call->why);
+}
+
+static void
+call_send(int fd, struct call *call)
 {
 	const struct message m = {
-	    verdict, (uint32_t)call->result.len, (uint32_t)call->why.len};
+	    call->verdict, (uint32_t)call->result.len, (uint32_t)call->why.len};
 
 	if (write_all(fd, &m, sizeof(m)) &&
 	    write_all(fd, call->result.data, m.result))
 		write_all(fd, call->why.data, m.why);
-	etf_free(&call->result);
-	etf_free(&call->why);
+	call_free(call);
 }
 
 static void
@@ -644,14 +599,14 @@ call_lost(struct call *call, int status)
 
 /* Runs a request's row in this process and sends the answer. */
 static void
-call_run(int fd, const struct op *op, const void *frame, size_t len)
+call_run(int fd, const struct request *req)
 {
 	struct etf_reader args;
 	struct call call;
 
-	request_args(&args, frame, len);
-	op_run(&call, &port.x, op, &args);
-	call_send(fd, call.verdict, &call);
+	request_args(&args, req->frame, req->len);
+	op_run(&call, &port.x, req->op, &args);
+	call_send(fd, &call);
 }
 
 /*
@@ -725,7 +680,6 @@ worker_fork(enum role role, const struct op *op, const char *comm, int *fd)
 enum { TASK, WATCH, DOWN, CHILDREN };
 
 struct guardian {
-	const struct op *op;     /* NULL: an idle guardian */
 	int port;                /* the lifeline, -1 when the port is gone */
 	int output;              /* what a create's template prints, or -1 */
 	pid_t pid[CHILDREN];     /* 0: there is no such child */
@@ -751,7 +705,7 @@ guardian_child(struct guardian *g, int which, const char *comm)
 
 	g->pid[which] = fork();
 	if (g->pid[which] == 0) {
-		fd_close(&g->port);
+		fd_free(&g->port);
 		child_begin(comm, self, true);
 		op_forked(&port.x);
 		return true;
@@ -762,11 +716,11 @@ guardian_child(struct guardian *g, int which, const char *comm)
 }
 
 static void
-guardian_begin(struct guardian *g, const void *frame, size_t len)
+guardian_begin(struct guardian *g, const struct request *req)
 {
 	int out[2] = {-1, -1}, answer[2];
 
-	g->starts = strcmp(g->op->name, "start") == 0;
+	g->starts = strcmp(req->op->name, "start") == 0;
 	if (pipe2(answer, O_CLOEXEC) < 0 ||
 	    (!g->starts && pipe2(out, O_CLOEXEC) < 0))
 		_exit(WORKER_LIMIT);
@@ -775,13 +729,13 @@ guardian_begin(struct guardian *g, const void *frame, size_t len)
 			dup2(out[1], STDOUT_FILENO);
 			dup2(out[1], STDERR_FILENO);
 		}
-		call_run(answer[1], g->op, frame, len);
+		call_run(answer[1], req);
 		_exit(0);
 	}
 	if (g->pid[TASK] == 0)
 		_exit(WORKER_LIMIT);
 	close(answer[1]);
-	fd_close(&out[1]);
+	fd_free(&out[1]);
 	g->answer = answer[0];
 	g->output = out[0];
 	fcntl(g->answer, F_SETFL, O_NONBLOCK);
@@ -802,7 +756,7 @@ guardian_started(struct guardian *g)
 	etf_put_tuple(&call.result, 2);
 	etf_put_atom(&call.result, "ok");
 	etf_put_int(&call.result, port.x.ward->init);
-	call_send(g->port, OP_OK, &call);
+	call_send(g->port, &call);
 	g->running = true;
 }
 
@@ -814,7 +768,7 @@ guardian_exited(int fd)
 	const bool sig = WIFSIGNALED(ward->status);
 	struct call call;
 
-	call_init(&call, OP_OK);
+	call_init(&call, OP_EVENT);
 	etf_put_tuple(&call.result, 2);
 	etf_put_atom(&call.result, "exited");
 	if (ward->ended) {
@@ -825,7 +779,7 @@ guardian_exited(int fd)
 	} else {
 		etf_put_atom(&call.result, "unknown");
 	}
-	call_send(fd, MSG_EVENT, &call);
+	call_send(fd, &call);
 }
 
 /*
@@ -880,7 +834,7 @@ guardian_told(struct guardian *g)
 	if (n < 0 && (errno == EINTR || errno == EAGAIN))
 		return;
 	if (n <= 0) {
-		fd_close(&g->port);
+		fd_free(&g->port);
 		if (g->policy != PERMANENT || !g->starts)
 			guardian_leave(g);
 	} else if (tell <= PERMANENT) {
@@ -904,7 +858,7 @@ guardian_output(struct guardian *g)
 	const size_t keep = g->taillen < room ? g->taillen : room;
 
 	if (len == 0) {
-		fd_close(&g->output);
+		fd_free(&g->output);
 		return;
 	}
 	write_all(STDERR_FILENO, buf, len);
@@ -926,7 +880,7 @@ guardian_answered(struct guardian *g)
 			etf_put_raw(&g->reply, buf, (size_t)n);
 	}
 	if (n == 0)
-		fd_close(&g->answer);
+		fd_free(&g->answer);
 }
 
 /* True when the child has ended, with *status. */
@@ -944,24 +898,21 @@ guardian_reap(struct guardian *g, int which, int *status)
 static bool
 guardian_forward(struct guardian *g)
 {
-	const uint8_t *p = g->reply.data;
+	struct etf_writer *reply = &g->reply;
 	struct message m;
-	struct call call;
 
-	if (g->reply.error != ETF_OK || g->reply.len < sizeof(m))
+	if (reply->error != ETF_OK || reply->len < sizeof(m))
 		return false;
-	memcpy(&m, p, sizeof(m));
-	p += sizeof(m);
-	if (g->reply.len - sizeof(m) != (size_t)m.result + m.why)
+	memcpy(&m, reply->data, sizeof(m));
+	if (reply->len - sizeof(m) != (size_t)m.result + m.why)
 		return false;
-	call_init(&call, OP_OK);
-	etf_put_raw(&call.result, p, m.result);
-	etf_put_raw(&call.why, p + m.result, m.why);
 	if (m.verdict == OP_FAILED && g->taillen > 0) {
-		etf_put_raw(&call.why, "\n", m.why > 0);
-		etf_put_raw(&call.why, g->tail, g->taillen);
+		etf_put_raw(reply, "\n", m.why > 0);
+		etf_put_raw(reply, g->tail, g->taillen);
+		m.why = (uint32_t)(reply->len - sizeof(m)) - m.result;
+		memcpy(reply->data, &m, sizeof(m));
 	}
-	call_send(g->port, m.verdict, &call);
+	write_all(g->port, reply->data, reply->len);
 	return true;
 }
 
@@ -973,7 +924,6 @@ static void
 guardian_discard(void)
 {
 	const pid_t self = getpid();
-	struct pollfd end = {-1, POLLIN, 0};
 	int p[2];
 	pid_t pid;
 
@@ -986,8 +936,7 @@ guardian_discard(void)
 		_exit(0);
 	}
 	close(p[1]);
-	end.fd = p[0];
-	if (poll(&end, 1, DISCARD_MS) <= 0)
+	if (!polled(p[0], POLLIN, DISCARD_MS))
 		group_kill(pid);
 	close(p[0]);
 	while (waitpid(pid, NULL, 0) < 0 && errno == EINTR)
@@ -1016,7 +965,7 @@ guardian_ended(struct guardian *g, int status)
 	ward->monitor = 0;
 	if (!g->running && !guardian_forward(g)) {
 		call_lost(&call, status);
-		call_send(g->port, call.verdict, &call);
+		call_send(g->port, &call);
 	}
 	if (g->running || ward->ended)
 		guardian_exited(g->port);
@@ -1042,13 +991,10 @@ guardian_children(struct guardian *g)
 		guardian_force(g);
 	if (guardian_reap(g, TASK, &status)) {
 		guardian_answered(g);
-		for (int i = 0;
-		     i < 128 && g->output >= 0 &&
-		     poll(&(struct pollfd){g->output, POLLIN, 0}, 1, 0) > 0;
-		     i++)
+		for (int i = 0; i < 128 && polled(g->output, POLLIN, 0); i++)
 			guardian_output(g);
-		fd_close(&g->output);
-		fd_close(&g->answer);
+		fd_free(&g->output);
+		fd_free(&g->answer);
 		guardian_ended(g, status);
 	}
 }
@@ -1090,9 +1036,9 @@ on_child(int signo)
  * they wait for. Its children have the default dispositions.
  */
 static void __attribute__((noreturn))
-guardian_main(int fd, const struct op *op, const void *frame, size_t len)
+guardian_main(int fd, const struct request *req)
 {
-	struct guardian g = {.op = op, .port = fd, .output = -1, .answer = -1};
+	struct guardian g = {.port = fd, .output = -1, .answer = -1};
 	sigset_t chld;
 
 	sigemptyset(&chld);
@@ -1105,8 +1051,8 @@ guardian_main(int fd, const struct op *op, const void *frame, size_t len)
 	signal(SIGHUP, SIG_IGN);
 	signal(SIGINT, SIG_IGN);
 	signal(SIGPIPE, SIG_IGN);
-	if (op != NULL)
-		guardian_begin(&g, frame, len);
+	if (req != NULL)
+		guardian_begin(&g, req);
 	while (!g.done)
 		guardian_turn(&g);
 	if (g.port < 0 && g.policy == TEMPORARY)
@@ -1137,15 +1083,15 @@ static void __attribute__((noreturn)) guardian_recover(int fd)
 	if (ward->init > 0)
 		guardian_exited(fd);
 	call_lost(&call, SIGKILL);
-	call_send(fd, call.verdict, &call);
+	call_send(fd, &call);
 	_exit(0);
 }
 
 /* --- Workers, seen from the port --------------------------------------- */
 
-/* The port has forked a guardian for `op`, or an idle one for NULL. */
+/* The port has forked a guardian for `req`, or an idle one for NULL. */
 static struct worker *
-guardian_fork(const struct op *op, struct request *req)
+guardian_fork(const struct request *req)
 {
 	struct erlxc *x = &port.x;
 	struct worker *w;
@@ -1157,10 +1103,10 @@ guardian_fork(const struct op *op, struct request *req)
 		x->ward = NULL;
 		return NULL;
 	}
-	w = worker_fork(ROLE_GUARDIAN, op, "erlxc-guardian", &fd);
+	w = worker_fork(
+	    ROLE_GUARDIAN, req ? req->op : NULL, "erlxc-guardian", &fd);
 	if (fd >= 0)
-		guardian_main(
-		    fd, op, req ? req->frame : NULL, req ? req->len : 0);
+		guardian_main(fd, req);
 	if (w != NULL)
 		w->ward = x->ward;
 	else
@@ -1200,7 +1146,7 @@ guard_update(void)
 	for (struct worker *w = port.workers; w != NULL; w = w->next)
 		if (w->role == ROLE_GUARDIAN && !w->ended && !w->released)
 			return;
-	guardian_fork(NULL, NULL);
+	guardian_fork(NULL);
 }
 
 /* The container has another name or path: what guards it must know. */
@@ -1208,7 +1154,7 @@ static void
 guard_renew(void)
 {
 	if (port.x.type == TEMPORARY)
-		guard_release(guardian_fork(NULL, NULL));
+		guard_release(guardian_fork(NULL));
 }
 
 /* The type or daemonize has been set: the guardians learn of it. */
@@ -1244,52 +1190,35 @@ call_after(const struct op *op, const void *frame, size_t len)
 	}
 	if (port.query != NULL && op->flags & (OP_RELOAD | OP_CONFIG)) {
 		port.query->stale = true;
-		if (!port.asked)
-			shutdown(port.query->src.fd, SHUT_WR);
+		shutdown(port.query->src.fd, SHUT_WR);
 	}
 }
 
-/* The request that a worker is at. */
-static struct request *
-worker_request(struct worker *w)
-{
-	if (w->role != ROLE_QUERY)
-		return w->req;
-	return w == port.query && port.asked ? port.queries : NULL;
-}
-
-/* The worker has no more to do with its request, which is answered. */
+/* Answers the worker's request. */
 static void
-worker_idle(struct worker *w)
+worker_reply(struct worker *w, const struct call *call)
 {
-	if (w->role == ROLE_QUERY) {
-		port.asked = false;
-		request_pop(&port.queries);
-		if (w->stale)
-			shutdown(w->src.fd, SHUT_WR);
-		return;
-	}
+	send_call(w->req->id, call);
+	if (w->req->op->flags & OP_EXCL)
+		port.exclusive = false;
 	free(w->req);
 	w->req = NULL;
-	if (port.exclusive == w)
-		port.exclusive = NULL;
 }
 
 static void
-worker_answer(struct worker *w, const struct message *m, const uint8_t *p)
+worker_answer(struct worker *w, const struct message *m, uint8_t *p)
 {
-	struct request *req = worker_request(w);
+	const struct call call = {.verdict = (enum verdict)m->verdict,
+	    .result = {.data = p, .len = m->result},
+	    .why = {.data = p + m->result, .len = m->why}};
 
-	if (m->verdict == MSG_EVENT) {
-		send_frame("event", 0, p, m->result, NULL, 0);
-		return;
+	if (call.verdict == OP_EVENT) {
+		send_call(0, &call);
+	} else if (w->req != NULL) {
+		if (call.verdict == OP_OK)
+			call_after(w->req->op, w->req->frame, w->req->len);
+		worker_reply(w, &call);
 	}
-	if (req == NULL)
-		return;
-	if (m->verdict == OP_OK)
-		call_after(req->op, req->frame, req->len);
-	send_answer(req->id, m->verdict, p, m->result, p + m->result, m->why);
-	worker_idle(w);
 }
 
 /* Takes the complete messages out of a worker's inbox. */
@@ -1352,8 +1281,6 @@ worker_recover(struct worker *w)
 	w->ward = NULL;
 	r->req = w->req; /* answered, and others let in, when all is clean */
 	w->req = NULL;
-	if (port.exclusive == w)
-		port.exclusive = r;
 }
 
 /*
@@ -1363,25 +1290,19 @@ worker_recover(struct worker *w)
 static void
 worker_ended(struct worker *w, int status)
 {
-	struct request *req;
 	struct call call;
 
 	w->ended = true;
-	while (w->src.fd >= 0 &&
-	       poll(&(struct pollfd){w->src.fd, POLLIN, 0}, 1, 0) > 0)
+	while (polled(w->src.fd, POLLIN, 0))
 		worker_ready(&w->src);
 	source_close(&w->src);
 	if (WIFSIGNALED(status) && w->role == ROLE_GUARDIAN &&
 	    w->ward != NULL && (w->ward->monitor > 0 || port.halting))
 		worker_recover(w);
-	req = worker_request(w);
-	if (req != NULL) {
+	if (w->req != NULL) {
 		call_lost(&call, status);
-		send_answer(req->id, call.verdict, call.result.data,
-		    call.result.len, call.why.data, call.why.len);
-		etf_free(&call.result);
-		etf_free(&call.why);
-		worker_idle(w);
+		worker_reply(w, &call);
+		call_free(&call);
 	}
 	if (port.query == w)
 		port.query = NULL;
@@ -1432,26 +1353,15 @@ workers_reap(void)
 
 static void __attribute__((noreturn)) query_main(int fd)
 {
-	uint8_t buf[QUERY_MAX];
-	struct etf_reader r;
-	char name[OP_NAME_MAX];
-	bool known;
-	size_t len;
+	struct request *req = malloc(sizeof(*req) + QUERY_MAX);
 
 	op_forked(&port.x);
-	for (;;) {
-		if (recv(fd, &len, sizeof(len), MSG_WAITALL) != sizeof(len) ||
-		    len > sizeof(buf) ||
-		    recv(fd, buf, len, MSG_WAITALL) != (ssize_t)len)
-			_exit(0);
-		etf_open(&r, buf, len);
-		etf_get_tuple(&r, 3);
-		etf_skip(&r);
-		etf_get_atom(&r, name, sizeof(name));
-		call_run(fd,
-		    op_find(name, etf_get_list(&r, UINT32_MAX), &known), buf,
-		    len);
-	}
+	while (req != NULL &&
+	       recv(fd, req, sizeof(*req), MSG_WAITALL) == sizeof(*req) &&
+	       req->len <= QUERY_MAX &&
+	       recv(fd, req + 1, req->len, MSG_WAITALL) == (ssize_t)req->len)
+		call_run(fd, req);
+	_exit(0);
 }
 
 /* Sends the first question on if the worker is free; forks the worker. */
@@ -1460,12 +1370,13 @@ query_pump(void)
 {
 	struct request *req = port.queries;
 	struct worker *w = port.query;
-	size_t len;
+	ssize_t len;
 	int fd;
 
-	if (req == NULL || port.asked || port.halting)
+	if (req == NULL || port.halting)
 		return;
-	if (w != NULL && (w->stale || w->ended)) /* its end calls again */
+	/* Its answer, or its end, calls again. */
+	if (w != NULL && (w->req != NULL || w->stale || w->ended))
 		return;
 	if (w == NULL) {
 		w = worker_fork(ROLE_QUERY, NULL, "erlxc-query", &fd);
@@ -1478,64 +1389,58 @@ query_pump(void)
 		}
 		port.query = w;
 	}
-	port.asked = true;
+	port.queries = req->next;
+	w->req = req;
 	/* The socket is empty and takes QUERY_MAX at once. */
-	len = sizeof(req->len) + req->len;
-	if (send(w->src.fd, (char *)req + offsetof(struct request, len), len,
-		MSG_NOSIGNAL) != (ssize_t)len)
+	len = (ssize_t)(sizeof(*req) + req->len);
+	if (send(w->src.fd, req, (size_t)len, MSG_NOSIGNAL) != len)
 		group_kill(w->pid);
 }
 
 /*
- * Questions that have waited too long get their timeout, the first one's worker
- * with it: the monitor does not answer. Returns ms to the next deadline or -1.
+ * Questions that have waited too long get their timeout, the one being asked
+ * with its worker: the monitor does not answer. Returns ms to the next deadline
+ * or -1.
  */
 static int
 query_deadlines(void)
 {
 	const int64_t now = now_ms();
-	struct request **link = &port.queries;
-	bool first = port.asked;
+	struct request *req = port.query ? port.query->req : NULL;
 
-	while (*link != NULL && (*link)->deadline <= now) {
-		send_raise((*link)->id, "timeout");
-		if (first) {
-			group_kill(port.query->pid);
-			port.query = NULL;
-			port.asked = false;
-		}
-		first = false;
-		request_pop(link);
+	if (req != NULL && req->deadline <= now) {
+		send_raise(req->id, "timeout");
+		req->id = 0;
+		group_kill(port.query->pid);
+		port.query = NULL;
+	}
+	while (port.queries != NULL && port.queries->deadline <= now) {
+		send_raise(port.queries->id, "timeout");
+		request_pop(&port.queries);
 	}
 	query_pump();
-	return *link ? (int)((*link)->deadline - now) : -1;
+	req = port.query && port.query->req ? port.query->req : port.queries;
+	return req ? (int)(req->deadline - now) : -1;
 }
 
 /* --- Jobs -------------------------------------------------------------- */
 
-static bool
-job_guarded(const struct op *op)
-{
-	const bool detached = port.x.daemonize || port.x.type == PERMANENT;
-
-	return (op->flags & OP_GUARD) &&
-	       !(detached && strcmp(op->name, "start") == 0);
-}
-
-/* Takes over `req`. */
+/* Takes over `req`. A start that is to outlive the port has no guardian. */
 static void
 job_run(struct request *req)
 {
+	const bool detached = (port.x.daemonize || port.x.type == PERMANENT) &&
+			      strcmp(req->op->name, "start") == 0;
 	struct worker *w;
 	int fd;
 
-	if (job_guarded(req->op)) {
-		w = guardian_fork(req->op, req);
+	if ((req->op->flags & OP_GUARD) && !detached) {
+		w = guardian_fork(req);
 	} else {
 		w = worker_fork(ROLE_JOB, req->op, "erlxc-job", &fd);
 		if (fd >= 0) {
 			op_forked(&port.x);
-			call_run(fd, req->op, req->frame, req->len);
+			call_run(fd, req);
 			_exit(0);
 		}
 	}
@@ -1546,7 +1451,7 @@ job_run(struct request *req)
 	}
 	w->req = req;
 	if (req->op->flags & OP_EXCL)
-		port.exclusive = w;
+		port.exclusive = true;
 	if (w->role == ROLE_GUARDIAN)
 		guard_release(w);
 }
@@ -1556,8 +1461,7 @@ exclusive_pump(void)
 {
 	struct request *req;
 
-	while (
-	    port.exclusive == NULL && port.waiting != NULL && !port.halting) {
+	while (!port.exclusive && port.waiting != NULL && !port.halting) {
 		req = port.waiting;
 		port.waiting = req->next;
 		req->next = NULL;
@@ -1567,18 +1471,13 @@ exclusive_pump(void)
 
 /* Removes a request that no worker has begun. */
 static bool
-cancel_waiting(struct request **list, uint32_t id, bool keep_first)
+cancel_waiting(struct request **list, uint32_t id)
 {
-	if (keep_first && *list != NULL && (*list)->id == id) {
-		(*list)->id = 0;
-		return true;
-	}
-	for (; *list != NULL; list = &(*list)->next) {
+	for (; *list != NULL; list = &(*list)->next)
 		if ((*list)->id == id) {
 			request_pop(list);
 			return true;
 		}
-	}
 	return false;
 }
 
@@ -1586,8 +1485,8 @@ cancel_waiting(struct request **list, uint32_t id, bool keep_first)
 static void
 cancel(uint32_t id)
 {
-	if (id == 0 || cancel_waiting(&port.queries, id, port.asked) ||
-	    cancel_waiting(&port.waiting, id, false))
+	if (id == 0 || cancel_waiting(&port.queries, id) ||
+	    cancel_waiting(&port.waiting, id))
 		return;
 	for (struct worker *w = port.workers; w != NULL; w = w->next) {
 		if (w->req == NULL || w->req->id != id)
@@ -1595,7 +1494,7 @@ cancel(uint32_t id)
 		w->req->id = 0;
 		if (w->role == ROLE_GUARDIAN)
 			guardian_tell(w, TELL_CANCEL);
-		else if (!(w->op->flags & OP_KEEP))
+		else if (w->role == ROLE_JOB && !(w->op->flags & OP_KEEP))
 			group_kill(w->pid);
 	}
 }
@@ -1605,9 +1504,7 @@ cancel(uint32_t id)
 static void
 run_inline(const struct op *op, uint32_t id, const void *frame, size_t len)
 {
-	const enum lifetime type = port.x.type;
-	const bool daemonize = port.x.daemonize;
-	const char *const path = port.x.path;
+	const struct erlxc old = port.x;
 	struct etf_reader args;
 	struct call call;
 
@@ -1617,13 +1514,11 @@ run_inline(const struct op *op, uint32_t id, const void *frame, size_t len)
 		call_after(op, frame, len);
 	else
 		log_ready(&port.log); /* before the pipe is full */
-	send_answer(id, call.verdict, call.result.data, call.result.len,
-	    call.why.data, call.why.len);
-	etf_free(&call.result);
-	etf_free(&call.why);
-	if (type != port.x.type || daemonize != port.x.daemonize)
+	send_call(id, &call);
+	call_free(&call);
+	if (port.x.type != old.type || port.x.daemonize != old.daemonize)
 		guard_policy();
-	if (path != port.x.path)
+	if (port.x.path != old.path)
 		guard_renew();
 }
 
@@ -1640,10 +1535,17 @@ dispatch(const struct op *op, uint32_t id, const void *frame, size_t len)
 		send_raise(id, "badarg");
 		return;
 	}
-	req = request_new(op, id, frame, len);
+	req = malloc(sizeof(*req) + len);
 	if (req == NULL) {
 		send_raise(id, "system_limit");
-	} else if (op->flags & OP_QUERY) {
+		return;
+	}
+	*req = (struct request){.op = op,
+	    .id = id,
+	    .deadline = now_ms() + QUERY_TIMEOUT_MS,
+	    .len = len};
+	memcpy(req->frame, frame, len);
+	if (op->flags & OP_QUERY) {
 		request_append(&port.queries, req);
 		query_pump();
 	} else if (op->flags & OP_EXCL) {
@@ -1761,7 +1663,7 @@ input_ready(struct source *src)
 	ssize_t n;
 
 	if (port.throttled) { /* only a hang-up is of interest now */
-		if (poll(&(struct pollfd){src->fd, 0, 0}, 1, 0) > 0)
+		if (polled(src->fd, 0, 0))
 			halt_begin();
 		return;
 	}
@@ -1820,7 +1722,7 @@ loop_timeout(void)
 	int64_t left;
 
 	if (!port.halting)
-		return port.queries ? query_deadlines() : -1;
+		return query_deadlines();
 	left = port.halt_deadline - now_ms();
 	return left > 0 ? (int)left : 0;
 }

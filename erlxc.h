@@ -115,7 +115,8 @@ enum {
 enum verdict {
 	OP_OK,
 	OP_FAILED, /* the result says failure, the reason why */
-	OP_RAISE   /* the result is the class: badarg, notsup, ... */
+	OP_RAISE,  /* the result is the class: badarg, notsup, ... */
+	OP_EVENT   /* no row's: the result is what has happened */
 };
 
 /* One call: what a row reads and what it leaves. */
