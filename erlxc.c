@@ -186,17 +186,16 @@ polled(int fd, short events, int ms)
 	return poll(&(struct pollfd){fd, events, 0}, 1, ms) > 0;
 }
 
+/* Polls src->fd. */
 static bool
-source_add(
-    struct source *src, int fd, uint32_t events, void (*ready)(struct source *))
+source_add(struct source *src, uint32_t events, void (*ready)(struct source *))
 {
 	struct epoll_event ev = {.events = events, .data.ptr = src};
 
-	src->fd = fd;
 	src->events = events;
 	src->ready = ready;
 	/* EPERM: a file or /dev/null, always ready; right for output only. */
-	return epoll_ctl(port.epoll, EPOLL_CTL_ADD, fd, &ev) == 0 ||
+	return epoll_ctl(port.epoll, EPOLL_CTL_ADD, src->fd, &ev) == 0 ||
 	       (errno == EPERM && events == 0);
 }
 
@@ -502,31 +501,58 @@ request_pop(struct request **list)
 /* --- Processes --------------------------------------------------------- */
 
 /*
+ * As at the start of a program, for what is executed. Erlang ignores SIGPIPE,
+ * and whoever started it may have left more: with SIGCHLD ignored liblxc's own
+ * waitpid fails, and its daemonized monitor misses its init's death.
+ */
+static void
+clean_signals(void)
+{
+	sigset_t none;
+
+	for (int s = 1; s < NSIG; s++)
+		signal(s, SIG_DFL);
+	sigemptyset(&none);
+	sigprocmask(SIG_SETMASK, &none, NULL);
+}
+
+/* The signals that the port and a guardian live with, as a descriptor or -1. */
+static int
+signals_open(void)
+{
+	sigset_t set;
+
+	sigemptyset(&set);
+	sigaddset(&set, SIGCHLD);
+	sigaddset(&set, SIGTERM);
+	sigaddset(&set, SIGHUP);
+	sigaddset(&set, SIGINT);
+	sigprocmask(SIG_BLOCK, &set, NULL);
+	signal(SIGPIPE, SIG_IGN);
+	signal(SIGXFSZ, SIG_IGN); /* a log file at its limit */
+	return signalfd(-1, &set, SFD_CLOEXEC | SFD_NONBLOCK);
+}
+
+/*
  * Every process that the port forks begins here. A session of its own: a signal
  * to the port's process group does not reach it, there is no controlling
  * terminal for liblxc to find, and it can be killed together with what it
- * started. Signals as at the start of a program, for what it may execute.
- * With `die_with_parent` PDEATHSIG is set, and since the parent may have died
- * before that, checked after it.
+ * started. With `die_with_parent` PDEATHSIG is set, and since the parent may
+ * have died before that, checked after it.
  */
 static void
 child_begin(const char *comm, pid_t parent, bool die_with_parent)
 {
-	sigset_t none;
-
-	sigemptyset(&none);
-	for (int s = 1; s < NSIG; s++)
-		signal(s, SIG_DFL);
-	sigprocmask(SIG_SETMASK, &none, NULL);
+	clean_signals();
 	dup2(port.logw, STDOUT_FILENO);
 	dup2(port.logw, STDERR_FILENO);
 	setsid();
 	prctl(PR_SET_NAME, comm);
-	if (die_with_parent) {
-		prctl(PR_SET_PDEATHSIG, SIGKILL);
-		if (getppid() != parent)
-			_exit(0);
-	}
+	if (!die_with_parent)
+		return;
+	prctl(PR_SET_PDEATHSIG, SIGKILL);
+	if (getppid() != parent)
+		_exit(0);
 }
 
 /*
@@ -537,13 +563,11 @@ child_begin(const char *comm, pid_t parent, bool die_with_parent)
 static void
 child_close_port(void)
 {
-	fd_free(&port.epoll);
-	fd_free(&port.in.fd);
-	fd_free(&port.out.fd);
-	fd_free(&port.log.fd);
-	fd_free(&port.signals.fd);
-	fd_free(&port.logfd);
-	fd_free(&port.errfd);
+	int *const fds[] = {&port.epoll, &port.in.fd, &port.out.fd,
+	    &port.log.fd, &port.signals.fd, &port.logfd, &port.errfd};
+
+	for (size_t i = 0; i < sizeof(fds) / sizeof(*fds); i++)
+		fd_free(fds[i]);
 	for (struct worker *w = port.workers; w != NULL; w = w->next)
 		fd_free(&w->src.fd);
 }
@@ -616,45 +640,47 @@ call_run(int fd, const struct request *req)
  * line that liblxc prints then must not kill them.
  */
 static struct worker *
-worker_fork(enum role role, const struct op *op, const char *comm, int *fd)
+worker_fork(enum role role, const char *comm, const struct op *op,
+    struct ward *ward, int *fd)
 {
-	const bool kept = op != NULL && (op->flags & OP_KEEP);
+	const bool lasting =
+	    role == ROLE_GUARDIAN || (op != NULL && (op->flags & OP_KEEP));
+	const uint32_t events = port.throttled ? 0 : EPOLLIN;
 	const pid_t self = getpid();
 	struct worker *w;
 	int sv[2];
 
 	*fd = -1;
-	if (port.nworkers >= WORKERS_MAX || (w = calloc(1, sizeof(*w))) == NULL)
+	if (port.nworkers >= WORKERS_MAX ||
+	    socketpair(AF_UNIX, SOCK_STREAM | SOCK_CLOEXEC, 0, sv) < 0)
 		return NULL;
-	w->role = role;
-	w->op = op;
-	etf_init(&w->inbox, 2 * FRAME_MAX);
-	if (socketpair(AF_UNIX, SOCK_STREAM | SOCK_CLOEXEC, 0, sv) < 0) {
+	fcntl(sv[0], F_SETFL, O_NONBLOCK);
+	w = malloc(sizeof(*w));
+	if (w != NULL)
+		*w = (struct worker){.src.fd = sv[0],
+		    .role = role,
+		    .op = op,
+		    .ward = ward,
+		    .next = port.workers};
+	if (w == NULL || !source_add(&w->src, events, worker_ready) ||
+	    (w->pid = fork()) < 0) {
+		close(sv[0]);
+		close(sv[1]);
 		free(w);
 		return NULL;
 	}
-	fcntl(sv[0], F_SETFL, O_NONBLOCK);
-	w->pid = source_add(
-		     &w->src, sv[0], port.throttled ? 0 : EPOLLIN, worker_ready)
-		     ? fork()
-		     : -1;
 	if (w->pid == 0) {
 		close(sv[0]);
 		child_close_port();
-		child_begin(comm, self, role != ROLE_GUARDIAN && !kept);
-		if (kept)
+		child_begin(comm, self, !lasting);
+		if (lasting)
 			signal(SIGPIPE, SIG_IGN);
+		port.x.ward = ward;
 		*fd = sv[1];
-		free(w);
 		return NULL;
 	}
 	close(sv[1]);
-	if (w->pid < 0) {
-		source_close(&w->src);
-		free(w);
-		return NULL;
-	}
-	w->next = port.workers;
+	etf_init(&w->inbox, 2 * FRAME_MAX);
 	port.workers = w;
 	port.nworkers++;
 	return w;
@@ -680,6 +706,7 @@ worker_fork(enum role role, const struct op *op, const char *comm, int *fd)
 enum { TASK, WATCH, DOWN, CHILDREN };
 
 struct guardian {
+	int signals;             /* SIGCHLD */
 	int port;                /* the lifeline, -1 when the port is gone */
 	int output;              /* what a create's template prints, or -1 */
 	pid_t pid[CHILDREN];     /* 0: there is no such child */
@@ -695,24 +722,39 @@ struct guardian {
 	char tail[1024]; /* the end of the output */
 };
 
-static void guardian_force(struct guardian *g);
-
 /* Forks a child. In the child: true. */
 static bool
 guardian_child(struct guardian *g, int which, const char *comm)
 {
-	const pid_t self = getpid();
+	const pid_t self = getpid(), pid = fork();
 
-	g->pid[which] = fork();
-	if (g->pid[which] == 0) {
+	if (pid == 0) {
 		fd_free(&g->port);
 		child_begin(comm, self, true);
 		op_forked(&port.x);
 		return true;
 	}
-	if (g->pid[which] < 0)
-		g->pid[which] = 0;
+	g->pid[which] = pid > 0 ? pid : 0;
 	return false;
+}
+
+/*
+ * The task is killed together with its process group: a create's template, a
+ * start's hooks. Killing a monitor kills init (PDEATHSIG) and leaves cgroups,
+ * which are found by the monitor's own while it lives.
+ */
+static void
+guardian_force(struct guardian *g)
+{
+	struct ward *ward = port.x.ward;
+
+	g->deadline = 0;
+	if (g->pid[TASK] > 0 && ward->cgroups[0] == '\0')
+		ns_cgroup_read(
+		    g->pid[TASK], ward->cgroups, sizeof(ward->cgroups));
+	for (int i = 0; i < CHILDREN; i++)
+		if (g->pid[i] > 0)
+			group_kill(g->pid[i]);
 }
 
 static void
@@ -721,7 +763,7 @@ guardian_begin(struct guardian *g, const struct request *req)
 	int out[2] = {-1, -1}, answer[2];
 
 	g->starts = strcmp(req->op->name, "start") == 0;
-	if (pipe2(answer, O_CLOEXEC) < 0 ||
+	if (g->signals < 0 || pipe2(answer, O_CLOEXEC) < 0 ||
 	    (!g->starts && pipe2(out, O_CLOEXEC) < 0))
 		_exit(WORKER_LIMIT);
 	if (guardian_child(g, TASK, "erlxc-monitor")) {
@@ -783,25 +825,6 @@ guardian_exited(int fd)
 }
 
 /*
- * The task is killed together with its process group: a create's template, a
- * start's hooks. Killing a monitor kills init (PDEATHSIG) and leaves cgroups,
- * which are found by the monitor's own while it lives.
- */
-static void
-guardian_force(struct guardian *g)
-{
-	struct ward *ward = port.x.ward;
-
-	g->deadline = 0;
-	if (g->pid[TASK] > 0 && ward->cgroups[0] == '\0')
-		ns_cgroup_read(
-		    g->pid[TASK], ward->cgroups, sizeof(ward->cgroups));
-	for (int i = 0; i < CHILDREN; i++)
-		if (g->pid[i] > 0)
-			group_kill(g->pid[i]);
-}
-
-/*
  * The container must come down. One that is still starting gets the grace to
  * come up, since only a running one can be stopped in good order.
  */
@@ -857,10 +880,8 @@ guardian_output(struct guardian *g)
 	const size_t room = sizeof(g->tail) - len;
 	const size_t keep = g->taillen < room ? g->taillen : room;
 
-	if (len == 0) {
+	if (len == 0)
 		fd_free(&g->output);
-		return;
-	}
 	write_all(STDERR_FILENO, buf, len);
 	memmove(g->tail, g->tail + g->taillen - keep, keep);
 	memcpy(g->tail + keep, buf, len);
@@ -872,13 +893,10 @@ static void
 guardian_answered(struct guardian *g)
 {
 	char buf[4096];
-	ssize_t n = 1;
+	ssize_t n;
 
-	while (g->answer >= 0 && n > 0) {
-		n = read(g->answer, buf, sizeof(buf));
-		if (n > 0)
-			etf_put_raw(&g->reply, buf, (size_t)n);
-	}
+	while ((n = read(g->answer, buf, sizeof(buf))) > 0)
+		etf_put_raw(&g->reply, buf, (size_t)n);
 	if (n == 0)
 		fd_free(&g->answer);
 }
@@ -1002,32 +1020,23 @@ guardian_children(struct guardian *g)
 static void
 guardian_turn(struct guardian *g)
 {
-	struct pollfd fds[] = {{g->port, POLLIN, 0}, {g->output, POLLIN, 0},
-	    {g->answer, POLLIN, 0}};
+	struct pollfd fds[] = {{g->signals, POLLIN, 0}, {g->port, POLLIN, 0},
+	    {g->output, POLLIN, 0}, {g->answer, POLLIN, 0}};
 	const int64_t left = g->deadline - now_ms();
-	const int64_t ms = left > 0 ? left : 0;
-	const struct timespec ts = {ms / 1000, ms % 1000 * 1000000};
-	sigset_t none;
-	int n;
+	const int ms = g->deadline == 0 ? -1 : left > 0 ? (int)left : 0;
+	struct signalfd_siginfo si;
 
-	sigemptyset(&none); /* SIGCHLD comes here and nowhere else */
-	n = ppoll(fds, sizeof(fds) / sizeof(*fds),
-	    g->deadline == 0 ? NULL : &ts, &none);
-	if (n == 0)
+	if (poll(fds, sizeof(fds) / sizeof(*fds), ms) == 0)
 		guardian_force(g);
-	if (n > 0 && fds[0].revents)
+	if (fds[1].revents)
 		guardian_told(g);
-	if (n > 0 && fds[1].revents)
+	if (fds[2].revents)
 		guardian_output(g);
-	if (n > 0 && fds[2].revents)
+	if (fds[3].revents)
 		guardian_answered(g);
+	while (read(g->signals, &si, sizeof(si)) > 0)
+		; /* before looking: the next end comes as a new signal */
 	guardian_children(g);
-}
-
-static void
-on_child(int signo)
-{
-	(void)signo; /* interrupts ppoll */
 }
 
 /*
@@ -1038,19 +1047,13 @@ on_child(int signo)
 static void __attribute__((noreturn))
 guardian_main(int fd, const struct request *req)
 {
-	struct guardian g = {.port = fd, .output = -1, .answer = -1};
-	sigset_t chld;
+	struct guardian g = {.signals = signals_open(),
+	    .port = fd,
+	    .output = -1,
+	    .answer = -1,
+	    .policy = port.x.daemonize ? PERMANENT : port.x.type};
 
-	sigemptyset(&chld);
-	sigaddset(&chld, SIGCHLD);
-	sigprocmask(SIG_BLOCK, &chld, NULL);
-	signal(SIGCHLD, on_child);
-	g.policy = port.x.daemonize ? PERMANENT : port.x.type;
 	etf_init(&g.reply, 2 * FRAME_MAX);
-	signal(SIGTERM, SIG_IGN);
-	signal(SIGHUP, SIG_IGN);
-	signal(SIGINT, SIG_IGN);
-	signal(SIGPIPE, SIG_IGN);
 	if (req != NULL)
 		guardian_begin(&g, req);
 	while (!g.done)
@@ -1069,7 +1072,6 @@ static void __attribute__((noreturn)) guardian_recover(int fd)
 	struct ward *ward = port.x.ward;
 	struct call call;
 
-	signal(SIGPIPE, SIG_IGN);
 	if (ward->cgroups[0] == '\0' && ward->monitor > 0)
 		ns_cgroup_read(
 		    ward->monitor, ward->cgroups, sizeof(ward->cgroups));
@@ -1089,29 +1091,23 @@ static void __attribute__((noreturn)) guardian_recover(int fd)
 
 /* --- Workers, seen from the port --------------------------------------- */
 
-/* The port has forked a guardian for `req`, or an idle one for NULL. */
+/* A guardian for `req`, or an idle one for NULL. */
 static struct worker *
 guardian_fork(const struct request *req)
 {
-	struct erlxc *x = &port.x;
+	const struct op *op = req ? req->op : NULL;
+	struct ward *ward = mmap(NULL, sizeof(*ward), PROT_READ | PROT_WRITE,
+	    MAP_SHARED | MAP_ANONYMOUS, -1, 0);
 	struct worker *w;
 	int fd;
 
-	x->ward = mmap(NULL, sizeof(*x->ward), PROT_READ | PROT_WRITE,
-	    MAP_SHARED | MAP_ANONYMOUS, -1, 0);
-	if (x->ward == MAP_FAILED) {
-		x->ward = NULL;
+	if (ward == MAP_FAILED)
 		return NULL;
-	}
-	w = worker_fork(
-	    ROLE_GUARDIAN, req ? req->op : NULL, "erlxc-guardian", &fd);
+	w = worker_fork(ROLE_GUARDIAN, "erlxc-guardian", op, ward, &fd);
 	if (fd >= 0)
 		guardian_main(fd, req);
-	if (w != NULL)
-		w->ward = x->ward;
-	else
-		munmap(x->ward, sizeof(*x->ward));
-	x->ward = NULL;
+	if (w == NULL)
+		munmap(ward, sizeof(*ward));
 	return w;
 }
 
@@ -1163,11 +1159,12 @@ guard_policy(void)
 {
 	const uint8_t policy = port.x.daemonize ? PERMANENT : port.x.type;
 
-	for (struct worker *w = port.workers; w != NULL; w = w->next)
-		if (w->role == ROLE_GUARDIAN) {
-			w->released = w->op == NULL && policy != TEMPORARY;
-			guardian_tell(w, policy);
-		}
+	for (struct worker *w = port.workers; w != NULL; w = w->next) {
+		if (w->role != ROLE_GUARDIAN)
+			continue;
+		w->released = w->op == NULL && policy != TEMPORARY;
+		guardian_tell(w, policy);
+	}
 	guard_update();
 }
 
@@ -1226,16 +1223,15 @@ static void
 worker_messages(struct worker *w)
 {
 	struct etf_writer *in = &w->inbox;
+	size_t at = 0, size;
 	struct message m;
-	size_t at = 0;
 
-	while (in->len - at >= sizeof(m)) {
+	for (; in->len - at >= sizeof(m); at += size) {
 		memcpy(&m, in->data + at, sizeof(m));
-		if (in->len - at - sizeof(m) < (size_t)m.result + m.why)
+		size = sizeof(m) + m.result + m.why;
+		if (in->len - at < size)
 			break;
-		at += sizeof(m);
-		worker_answer(w, &m, in->data + at);
-		at += (size_t)m.result + m.why;
+		worker_answer(w, &m, in->data + at + sizeof(m));
 	}
 	if (at == 0)
 		return;
@@ -1248,9 +1244,8 @@ worker_ready(struct source *src)
 {
 	struct worker *w = (struct worker *)src;
 	uint8_t buf[16384];
-	ssize_t n;
+	const ssize_t n = read(src->fd, buf, sizeof(buf));
 
-	n = read(src->fd, buf, sizeof(buf));
 	if (n < 0 && (errno == EAGAIN || errno == EINTR))
 		return;
 	if (n <= 0) {
@@ -1270,14 +1265,11 @@ worker_recover(struct worker *w)
 	struct worker *r;
 	int fd;
 
-	port.x.ward = w->ward;
-	r = worker_fork(ROLE_GUARDIAN, w->op, "erlxc-recover", &fd);
+	r = worker_fork(ROLE_GUARDIAN, "erlxc-recover", w->op, w->ward, &fd);
 	if (fd >= 0)
 		guardian_recover(fd);
-	port.x.ward = NULL;
 	if (r == NULL)
 		return;
-	r->ward = w->ward;
 	w->ward = NULL;
 	r->req = w->req; /* answered, and others let in, when all is clean */
 	w->req = NULL;
@@ -1313,12 +1305,10 @@ worker_ended(struct worker *w, int status)
 static void
 workers_sweep(void)
 {
-	struct worker **link = &port.workers;
-	bool any = false;
+	struct worker **link = &port.workers, *w;
+	const unsigned int before = port.nworkers;
 
-	while (*link != NULL) {
-		struct worker *w = *link;
-
+	while ((w = *link) != NULL) {
 		if (!w->ended) {
 			link = &w->next;
 			continue;
@@ -1329,9 +1319,8 @@ workers_sweep(void)
 		etf_free(&w->inbox);
 		free(w);
 		port.nworkers--;
-		any = true;
 	}
-	if (!any || port.halting)
+	if (port.nworkers == before || port.halting)
 		return;
 	guard_update();
 	query_pump();
@@ -1379,7 +1368,7 @@ query_pump(void)
 	if (w != NULL && (w->req != NULL || w->stale || w->ended))
 		return;
 	if (w == NULL) {
-		w = worker_fork(ROLE_QUERY, NULL, "erlxc-query", &fd);
+		w = worker_fork(ROLE_QUERY, "erlxc-query", NULL, NULL, &fd);
 		if (fd >= 0)
 			query_main(fd);
 		if (w == NULL) {
@@ -1437,7 +1426,7 @@ job_run(struct request *req)
 	if ((req->op->flags & OP_GUARD) && !detached) {
 		w = guardian_fork(req);
 	} else {
-		w = worker_fork(ROLE_JOB, req->op, "erlxc-job", &fd);
+		w = worker_fork(ROLE_JOB, "erlxc-job", req->op, NULL, &fd);
 		if (fd >= 0) {
 			op_forked(&port.x);
 			call_run(fd, req);
@@ -1623,17 +1612,15 @@ frame_length(const uint8_t *p)
 static void
 input_reserve(void)
 {
-	size_t need = INPUT_MIN;
-	uint8_t *p;
+	size_t need = port.inlen >= 4 ? frame_length(port.inbuf) + 4 : 0;
 
-	if (port.inlen >= 4 && frame_length(port.inbuf) + 4 > need)
-		need = frame_length(port.inbuf) + 4;
+	if (need < INPUT_MIN)
+		need = INPUT_MIN;
 	if (need == port.incap)
 		return;
-	p = realloc(port.inbuf, need);
-	if (p == NULL)
+	port.inbuf = realloc(port.inbuf, need);
+	if (port.inbuf == NULL)
 		die(EX_PROTOCOL, "no memory for a frame of %zu bytes", need);
-	port.inbuf = p;
 	port.incap = need;
 }
 
@@ -1777,19 +1764,6 @@ grace_parse(const char *s)
 	return (int)ms;
 }
 
-static int
-log_open(const char *path)
-{
-	const int fd = open(path,
-	    O_WRONLY | O_APPEND | O_CREAT | O_CLOEXEC | O_NOFOLLOW | O_NOCTTY |
-		O_NONBLOCK,
-	    0600);
-
-	if (fd < 0)
-		die(1, "-o: %s: %m", path);
-	return fd;
-}
-
 static void
 option(int c, char *arg)
 {
@@ -1812,7 +1786,12 @@ option(int c, char *arg)
 		word_parse("-e", arg, engines, 1);
 		break;
 	case 'o':
-		port.logfd = log_open(arg);
+		port.logfd = open(arg,
+		    O_WRONLY | O_APPEND | O_CREAT | O_CLOEXEC | O_NOFOLLOW |
+			O_NOCTTY | O_NONBLOCK,
+		    0600);
+		if (port.logfd < 0)
+			die(1, "-o: %s: %m", arg);
 		break;
 	case 'l':
 		port.want_log = word_parse("-l", arg, levels, LEVELS);
@@ -1897,22 +1876,6 @@ clean_descriptors(void)
 }
 
 /*
- * Erlang ignores SIGPIPE, and whoever started Erlang may have left more: an
- * ignored SIGCHLD would make liblxc's own waitpid fail, and its daemonized
- * monitor miss its init's death.
- */
-static void
-clean_signals(void)
-{
-	sigset_t none;
-
-	for (int s = 1; s < NSIG; s++)
-		signal(s, SIG_DFL);
-	sigemptyset(&none);
-	sigprocmask(SIG_SETMASK, &none, NULL);
-}
-
-/*
  * The environment that everything runs with: fixed, but for what an ordinary
  * user's liblxc needs to find its files, and proxies, for templates. Neither
  * the loader's variables nor LXC_MEMFD_REXEC nor LISTEN_FDS get through.
@@ -1924,17 +1887,15 @@ clean_environment(void)
 	    "HOME", "XDG_RUNTIME_DIR", "http_proxy", "https_proxy", "no_proxy"};
 	static char path[] = "PATH=/usr/local/sbin:/usr/local/bin:/usr/sbin:"
 			     "/usr/bin:/sbin:/bin";
-	static char mark[] = "ERLXC_REEXECUTED=1", root[] = "HOME=/root";
+	static char mark[] = "ERLXC_REEXECUTED=1";
 	static char *env[8] = {path, mark};
 	const char *value;
 	size_t n = 2;
 
 	for (size_t i = 0; i < sizeof(kept) / sizeof(*kept); i++) {
-		value = getenv(kept[i]);
-		if (i == 0 && geteuid() == 0)
-			env[n++] = root;
-		else if (value != NULL && (i > 1 || value[0] == '/') &&
-			 asprintf(&env[n], "%s=%s", kept[i], value) >= 0)
+		value = i == 0 && geteuid() == 0 ? "/root" : getenv(kept[i]);
+		if (value != NULL && (i > 1 || value[0] == '/') &&
+		    asprintf(&env[n], "%s=%s", kept[i], value) >= 0)
 			n++;
 	}
 	return env;
@@ -1977,67 +1938,39 @@ reexecute(char *argv[])
 
 /*
  * The protocol moves to descriptors that no library prints to and no child
- * inherits; 0 is /dev/null, 1 and 2 are the log pipe. Returns its reading end.
+ * inherits; 0 is /dev/null, 1 and 2 are the log pipe.
  */
-static int
-private_descriptors(int *in, int *out)
+static void
+private_descriptors(void)
 {
-	int log[2], null;
+	int log[2], null = open("/dev/null", O_RDWR | O_CLOEXEC);
+	char path[32];
 
-	char nonblocking[32];
-
-	*in = fcntl(STDIN_FILENO, F_DUPFD_CLOEXEC, 3);
-	*out = fcntl(STDOUT_FILENO, F_DUPFD_CLOEXEC, 3);
+	port.in.fd = fcntl(STDIN_FILENO, F_DUPFD_CLOEXEC, 3);
+	port.out.fd = fcntl(STDOUT_FILENO, F_DUPFD_CLOEXEC, 3);
 	port.errfd = fcntl(STDERR_FILENO, F_DUPFD_CLOEXEC, 3);
-	null = open("/dev/null", O_RDWR | O_CLOEXEC);
-	if (*in < 0 || *out < 0 || port.errfd < 0 || null < 0 ||
-	    pipe2(log, O_CLOEXEC) < 0)
+	if (null < 0 || port.in.fd < 0 || port.out.fd < 0 || port.errfd < 0 ||
+	    pipe2(log, O_CLOEXEC | O_NONBLOCK) < 0)
 		die(1, "no descriptors: %m");
-	dup2(null, STDIN_FILENO);
-	close(null);
 	/* The port reads this pipe: it must not wait for itself to do so. */
-	snprintf(nonblocking, sizeof(nonblocking), "/proc/self/fd/%d", log[1]);
-	null = open(nonblocking, O_WRONLY | O_NONBLOCK | O_CLOEXEC);
-	if (null < 0)
+	snprintf(path, sizeof(path), "/proc/self/fd/%d", log[1]);
+	port.logw = open(path, O_WRONLY | O_CLOEXEC);
+	if (port.logw < 0)
 		die(1, "no log pipe: %m");
-	dup2(null, STDOUT_FILENO);
-	dup2(null, STDERR_FILENO);
+	dup2(null, STDIN_FILENO);
+	dup2(log[1], STDOUT_FILENO);
+	dup2(log[1], STDERR_FILENO);
 	close(null);
-	port.logw = log[1];
-	fcntl(*in, F_SETFL, O_NONBLOCK);
-	fcntl(*out, F_SETFL, O_NONBLOCK);
-	fcntl(log[0], F_SETFL, O_NONBLOCK);
-	return log[0];
-}
-
-static int
-signals_open(void)
-{
-	sigset_t set;
-	int fd;
-
-	sigemptyset(&set);
-	sigaddset(&set, SIGCHLD);
-	sigaddset(&set, SIGTERM);
-	sigaddset(&set, SIGHUP);
-	sigaddset(&set, SIGINT);
-	sigprocmask(SIG_BLOCK, &set, NULL);
-	signal(SIGPIPE, SIG_IGN);
-	signal(SIGXFSZ, SIG_IGN); /* a log file at its limit */
-	fd = signalfd(-1, &set, SFD_CLOEXEC | SFD_NONBLOCK);
-	if (fd < 0)
-		die(1, "signalfd: %m");
-	return fd;
+	close(log[1]);
+	port.log.fd = log[0];
+	fcntl(port.in.fd, F_SETFL, O_NONBLOCK);
+	fcntl(port.out.fd, F_SETFL, O_NONBLOCK);
 }
 
 int
 main(int argc, char *argv[])
 {
-	int in, out, log;
-
 	port.errfd = STDERR_FILENO;
-	if (argc < 1)
-		return EX_USAGE_;
 	clean_signals();
 	raise_descriptors();
 	clean_descriptors();
@@ -2045,16 +1978,16 @@ main(int argc, char *argv[])
 	reexecute(argv);
 	prctl(PR_SET_NAME, "erlxc");
 	options(argc, argv);
-	log = private_descriptors(&in, &out);
+	private_descriptors();
+	port.signals.fd = signals_open();
 	port.epoll = epoll_create1(EPOLL_CLOEXEC);
 	if (port.epoll < 0)
 		die(1, "epoll_create1: %m");
 	etf_init(&port.outq, OUTPUT_MAX);
-	if (!source_add(
-		&port.signals, signals_open(), EPOLLIN, signals_ready) ||
-	    !source_add(&port.log, log, EPOLLIN, log_ready) ||
-	    !source_add(&port.out, out, 0, output_ready) ||
-	    !source_add(&port.in, in, EPOLLIN, input_ready))
+	if (!source_add(&port.signals, EPOLLIN, signals_ready) ||
+	    !source_add(&port.log, EPOLLIN, log_ready) ||
+	    !source_add(&port.out, 0, output_ready) ||
+	    !source_add(&port.in, EPOLLIN, input_ready))
 		die(1, "epoll_ctl: %m");
 	send_ready(); /* what follows takes its time while Erlang reads it */
 	op_forked(&port.x);
