@@ -129,8 +129,7 @@ static struct {
 } port;
 
 static void worker_ready(struct source *src);
-static void query_pump(void);
-static void exclusive_pump(void);
+static void requests_pump(void);
 static void guard_update(void);
 
 /* --- Small things ------------------------------------------------------ */
@@ -489,13 +488,14 @@ request_append(struct request **list, struct request *req)
 	*list = req;
 }
 
-static void
-request_pop(struct request **list)
+static struct request *
+request_take(struct request **list)
 {
 	struct request *req = *list;
 
 	*list = req->next;
-	free(req);
+	req->next = NULL;
+	return req;
 }
 
 /* --- Processes --------------------------------------------------------- */
@@ -957,8 +957,7 @@ guardian_discard(void)
 	if (!polled(p[0], POLLIN, DISCARD_MS))
 		group_kill(pid);
 	close(p[0]);
-	while (waitpid(pid, NULL, 0) < 0 && errno == EINTR)
-		;
+	waitpid(pid, NULL, 0);
 }
 
 /*
@@ -1254,8 +1253,7 @@ worker_ready(struct source *src)
 	}
 	etf_put_raw(&w->inbox, buf, (size_t)n);
 	worker_messages(w);
-	query_pump();
-	exclusive_pump();
+	requests_pump();
 }
 
 /* A guardian was killed: another process does what it would have done. */
@@ -1285,6 +1283,8 @@ worker_ended(struct worker *w, int status)
 	struct call call;
 
 	w->ended = true;
+	if (port.query == w)
+		port.query = NULL;
 	while (polled(w->src.fd, POLLIN, 0))
 		worker_ready(&w->src);
 	source_close(&w->src);
@@ -1296,8 +1296,6 @@ worker_ended(struct worker *w, int status)
 		worker_reply(w, &call);
 		call_free(&call);
 	}
-	if (port.query == w)
-		port.query = NULL;
 }
 
 /* Frees the workers that ended in this turn of the loop, when no event that is
@@ -1323,8 +1321,7 @@ workers_sweep(void)
 	if (port.nworkers == before || port.halting)
 		return;
 	guard_update();
-	query_pump();
-	exclusive_pump();
+	requests_pump();
 }
 
 /* SIGCHLD: by pid, since what liblxc forks in this process is liblxc's. */
@@ -1338,7 +1335,7 @@ workers_reap(void)
 			worker_ended(w, status);
 }
 
-/* --- Queries: one kept worker, one question at a time ------------------ */
+/* --- Requests at work -------------------------------------------------- */
 
 static void __attribute__((noreturn)) query_main(int fd)
 {
@@ -1353,37 +1350,62 @@ static void __attribute__((noreturn)) query_main(int fd)
 	_exit(0);
 }
 
-/* Sends the first question on if the worker is free; forks the worker. */
+/*
+ * Takes over `req`. Queries have one worker that is kept, one at a time; jobs
+ * have one each, or a guardian, but for a start that is to outlive the port.
+ */
 static void
-query_pump(void)
+request_run(struct request *req)
 {
-	struct request *req = port.queries;
-	struct worker *w = port.query;
-	ssize_t len;
-	int fd;
+	const struct op *op = req->op;
+	const bool stays = port.x.daemonize || port.x.type == PERMANENT;
+	const ssize_t len = (ssize_t)(sizeof(*req) + req->len);
+	struct worker *w = NULL;
+	int fd = -1;
 
-	if (req == NULL || port.halting)
-		return;
-	/* Its answer, or its end, calls again. */
-	if (w != NULL && (w->req != NULL || w->stale || w->ended))
-		return;
-	if (w == NULL) {
-		w = worker_fork(ROLE_QUERY, "erlxc-query", NULL, NULL, &fd);
+	if (op->flags & OP_QUERY) {
+		if (port.query == NULL)
+			port.query = worker_fork(
+			    ROLE_QUERY, "erlxc-query", NULL, NULL, &fd);
 		if (fd >= 0)
 			query_main(fd);
-		if (w == NULL) {
-			send_raise(req->id, "system_limit");
-			request_pop(&port.queries);
-			return;
+		w = port.query;
+	} else if ((op->flags & OP_GUARD) &&
+		   !(stays && strcmp(op->name, "start") == 0)) {
+		w = guardian_fork(req);
+	} else {
+		w = worker_fork(ROLE_JOB, "erlxc-job", op, NULL, &fd);
+		if (fd >= 0) {
+			op_forked(&port.x);
+			call_run(fd, req);
+			_exit(0);
 		}
-		port.query = w;
 	}
-	port.queries = req->next;
+	if (w == NULL) {
+		send_raise(req->id, "system_limit");
+		free(req);
+		return;
+	}
 	w->req = req;
+	if (op->flags & OP_EXCL)
+		port.exclusive = true;
+	if (w->role == ROLE_GUARDIAN)
+		guard_release(w);
 	/* The socket is empty and takes QUERY_MAX at once. */
-	len = (ssize_t)(sizeof(*req) + req->len);
-	if (send(w->src.fd, req, (size_t)len, MSG_NOSIGNAL) != len)
+	if (w->role == ROLE_QUERY &&
+	    send(w->src.fd, req, (size_t)len, MSG_NOSIGNAL) != len)
 		group_kill(w->pid);
+}
+
+/* Runs what waited; called when a worker has answered or ended. */
+static void
+requests_pump(void)
+{
+	while (port.queries != NULL && !port.halting &&
+	       (port.query == NULL || !(port.query->req || port.query->stale)))
+		request_run(request_take(&port.queries));
+	while (port.waiting != NULL && !port.halting && !port.exclusive)
+		request_run(request_take(&port.waiting));
 }
 
 /*
@@ -1405,57 +1427,11 @@ query_deadlines(void)
 	}
 	while (port.queries != NULL && port.queries->deadline <= now) {
 		send_raise(port.queries->id, "timeout");
-		request_pop(&port.queries);
+		free(request_take(&port.queries));
 	}
-	query_pump();
+	requests_pump();
 	req = port.query && port.query->req ? port.query->req : port.queries;
 	return req ? (int)(req->deadline - now) : -1;
-}
-
-/* --- Jobs -------------------------------------------------------------- */
-
-/* Takes over `req`. A start that is to outlive the port has no guardian. */
-static void
-job_run(struct request *req)
-{
-	const bool detached = (port.x.daemonize || port.x.type == PERMANENT) &&
-			      strcmp(req->op->name, "start") == 0;
-	struct worker *w;
-	int fd;
-
-	if ((req->op->flags & OP_GUARD) && !detached) {
-		w = guardian_fork(req);
-	} else {
-		w = worker_fork(ROLE_JOB, "erlxc-job", req->op, NULL, &fd);
-		if (fd >= 0) {
-			op_forked(&port.x);
-			call_run(fd, req);
-			_exit(0);
-		}
-	}
-	if (w == NULL) {
-		send_raise(req->id, "system_limit");
-		free(req);
-		return;
-	}
-	w->req = req;
-	if (req->op->flags & OP_EXCL)
-		port.exclusive = true;
-	if (w->role == ROLE_GUARDIAN)
-		guard_release(w);
-}
-
-static void
-exclusive_pump(void)
-{
-	struct request *req;
-
-	while (!port.exclusive && port.waiting != NULL && !port.halting) {
-		req = port.waiting;
-		port.waiting = req->next;
-		req->next = NULL;
-		job_run(req);
-	}
 }
 
 /* Removes a request that no worker has begun. */
@@ -1464,7 +1440,7 @@ cancel_waiting(struct request **list, uint32_t id)
 {
 	for (; *list != NULL; list = &(*list)->next)
 		if ((*list)->id == id) {
-			request_pop(list);
+			free(request_take(list));
 			return true;
 		}
 	return false;
@@ -1534,15 +1510,13 @@ dispatch(const struct op *op, uint32_t id, const void *frame, size_t len)
 	    .deadline = now_ms() + QUERY_TIMEOUT_MS,
 	    .len = len};
 	memcpy(req->frame, frame, len);
-	if (op->flags & OP_QUERY) {
+	if (op->flags & OP_QUERY)
 		request_append(&port.queries, req);
-		query_pump();
-	} else if (op->flags & OP_EXCL) {
+	else if (op->flags & OP_EXCL)
 		request_append(&port.waiting, req);
-		exclusive_pump();
-	} else {
-		job_run(req);
-	}
+	else
+		request_run(req);
+	requests_pump();
 }
 
 /* The control words, which are not the container's business: no rows. */
@@ -1681,24 +1655,20 @@ signals_ready(struct source *src)
 	}
 }
 
-/* True for what is at work that the port ends after. A container that is to be
- * left running keeps its guardian: init's parent is the guardian's child. */
-static bool
-awaited(const struct worker *w)
-{
-	if (w->role != ROLE_GUARDIAN)
-		return w->role == ROLE_JOB && (w->op->flags & OP_KEEP);
-	return !((port.x.daemonize || port.x.type == PERMANENT) &&
-		 w->src.fd < 0 && w->op != NULL && w->ward->init > 0);
-}
-
+/* True when nothing is at work that the port ends after. A container that is to
+ * be left running keeps its guardian: init's parent is the guardian's child. */
 static bool
 halted(void)
 {
+	const bool stays = port.x.daemonize || port.x.type == PERMANENT;
+
 	if (!port.halting)
 		return false;
 	for (struct worker *w = port.workers; w != NULL; w = w->next)
-		if (awaited(w))
+		if (w->role == ROLE_GUARDIAN
+			? !(stays && w->src.fd < 0 && w->op != NULL &&
+			      w->ward->init > 0)
+			: w->role == ROLE_JOB && (w->op->flags & OP_KEEP))
 			return now_ms() >= port.halt_deadline;
 	return true;
 }
