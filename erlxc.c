@@ -3,15 +3,13 @@
  * erlxc: the port. One poll loop between Erlang and Linux containers.
  *
  * Frames of {packet,4} with one ETF term each come in on standard input and go
- * out on standard output; README.md has the protocol. The loop itself never
- * waits for anything but epoll: whatever may block runs in a worker, which is a
- * fork of this process without exec, that has the configuration in memory.
+ * out on standard output; README.md has the protocol. The loop waits for epoll
+ * and nothing else: what may block runs in a worker, a fork without exec.
  *
  * Errors have three tiers:
  *
- *  1. A frame is malformed: a message on stderr, status 2. There is no way to
- *     find the next frame. Only there, and before `ready`, may the port give up
- *     by itself.
+ *  1. A frame is malformed: a message on stderr, status 2; the next frame could
+ *     not be found. Only there, and before `ready`, the port may give up.
  *  2. A request is wrong, or what it asked for failed: a reply, and on.
  *  3. Between fork and exec, or in a worker: the process reports to the one
  *     that forked it and calls _exit, never exit, never a return to the loop.
@@ -220,10 +218,8 @@ source_close(struct source *src)
 
 /* --- Frames to Erlang -------------------------------------------------- */
 
-/*
- * While Erlang does not read, neither do we: not its requests, not the workers,
- * not the log. End-of-file is still seen, as EPOLLHUP.
- */
+/* While Erlang does not read, neither do we: not its requests, not the workers,
+ * not the log. End-of-file is still seen, as EPOLLHUP. */
 static void
 throttle(void)
 {
@@ -419,10 +415,8 @@ log_level(const char *line)
 	return strncmp(line, "lxc: ", 5) == 0 ? LOG_ERROR : LOG_NOTICE;
 }
 
-/*
- * One line of what liblxc, templates and hooks print. It may hold a container's
- * bytes, so control bytes are shown, not passed on.
- */
+/* One line of what liblxc, templates and hooks print. It may hold a container's
+ * bytes, so control bytes are shown, not passed on. */
 static void
 log_line(char *line, size_t len)
 {
@@ -501,9 +495,9 @@ request_take(struct request **list)
 /* --- Processes --------------------------------------------------------- */
 
 /*
- * As at the start of a program, for what is executed. Erlang ignores SIGPIPE,
- * and whoever started it may have left more: with SIGCHLD ignored liblxc's own
- * waitpid fails, and its daemonized monitor misses its init's death.
+ * As at the start of a program. Erlang ignores SIGPIPE, and whoever started it
+ * may have left more: with SIGCHLD ignored liblxc's own waitpid fails, and its
+ * daemonized monitor misses its init's death.
  */
 static void
 clean_signals(void)
@@ -535,10 +529,9 @@ signals_open(void)
 
 /*
  * Every process that the port forks begins here. A session of its own: a signal
- * to the port's process group does not reach it, there is no controlling
- * terminal for liblxc to find, and it can be killed together with what it
- * started. With `die_with_parent` PDEATHSIG is set, and since the parent may
- * have died before that, checked after it.
+ * to the port's process group does not reach it, liblxc finds no controlling
+ * terminal, and it can be killed together with what it started. The parent may
+ * have died before PDEATHSIG was set.
  */
 static void
 child_begin(const char *comm, pid_t parent, bool die_with_parent)
@@ -555,11 +548,8 @@ child_begin(const char *comm, pid_t parent, bool die_with_parent)
 		_exit(0);
 }
 
-/*
- * The port's descriptors, closed in a worker before it does anything else: a
- * copy of the protocol would hide the port's end from Erlang, a copy of another
- * worker's socket the port's end from that worker.
- */
+/* In a worker before all else: a copy of the protocol would hide the port's end
+ * from Erlang, a copy of another worker's socket from that worker. */
 static void
 child_close_port(void)
 {
@@ -634,10 +624,9 @@ call_run(int fd, const struct request *req)
 }
 
 /*
- * A worker. Forked with a socket pair: the worker gets the other end in *fd and
- * 0 is returned; in the port, the worker, or NULL when there can be none. Jobs
- * that are kept and guardians outlive the port, to finish what they are at; a
- * line that liblxc prints then must not kill them.
+ * In the port: the worker, or NULL when there can be none. In the worker: NULL,
+ * and *fd is its end of the socket pair. Jobs that are kept and guardians
+ * outlive the port; a line that liblxc prints then must not kill them.
  */
 static struct worker *
 worker_fork(enum role role, const char *comm, const struct op *op,
@@ -691,12 +680,10 @@ worker_fork(enum role role, const char *comm, const struct op *op,
 /*
  * The process that owns what must not outlive the Erlang side: an attached
  * container, a create in progress, or only the duty to destroy a temporary
- * container. Child of the port, but in a session of its own and without
- * PDEATHSIG: it lives until its task has come to an end (with a temporary
- * container, until it is released), or until its socket has (the port is gone,
- * SIGKILL included), and then cleans up first. It reports to the port. While
- * the container is up it calls liblxc only through children that it can kill,
- * and that have PDEATHSIG:
+ * container. Child of the port, but without PDEATHSIG: it lives until its task
+ * has come to an end (with a temporary container, until it is released), or its
+ * socket has (the port is gone, SIGKILL included), and then cleans up first. It
+ * calls liblxc only through children that it can kill, and that die with it:
  *
  *	TASK	runs the row: for `start` that is liblxc's foreground start, and
  *		the process the container's monitor and init's parent
@@ -738,11 +725,9 @@ guardian_child(struct guardian *g, int which, const char *comm)
 	return false;
 }
 
-/*
- * The task is killed together with its process group: a create's template, a
- * start's hooks. Killing a monitor kills init (PDEATHSIG) and leaves cgroups,
- * which are found by the monitor's own while it lives.
- */
+/* With its process group: a create's template, a start's hooks. Killing a
+ * monitor kills init (PDEATHSIG) and leaves cgroups, which are found by the
+ * monitor's own while it lives. */
 static void
 guardian_force(struct guardian *g)
 {
@@ -824,10 +809,8 @@ guardian_exited(int fd)
 	call_send(fd, &call);
 }
 
-/*
- * The container must come down. One that is still starting gets the grace to
- * come up, since only a running one can be stopped in good order.
- */
+/* The container must come down. One that is still starting gets the grace to
+ * come up, since only a running one can be stopped in good order. */
 static void
 guardian_leave(struct guardian *g)
 {
@@ -934,10 +917,8 @@ guardian_forward(struct guardian *g)
 	return true;
 }
 
-/*
- * Destroys what is defined, or half created, in a child that can be killed: a
- * hook or a storage tool may hang. A directory may take its time.
- */
+/* Destroys what is defined, or half created, in a child that can be killed: a
+ * hook or a storage tool may hang. A directory may take its time. */
 static void
 guardian_discard(void)
 {
@@ -960,10 +941,8 @@ guardian_discard(void)
 	waitpid(pid, NULL, 0);
 }
 
-/*
- * The task has ended, by itself, brought down or killed. What it left is
- * removed before anybody is told, so that an answer finds a clean house.
- */
+/* The task has ended, by itself, brought down or killed. What it left is
+ * removed before anybody is told, so that an answer finds a clean house. */
 static void
 guardian_ended(struct guardian *g, int status)
 {
@@ -1038,11 +1017,8 @@ guardian_turn(struct guardian *g)
 	guardian_children(g);
 }
 
-/*
- * The guardian's whole life. It ignores the signals that a terminal or a
- * service manager sends to all of a service's processes: its clean-up is what
- * they wait for. Its children have the default dispositions.
- */
+/* The signals that a terminal or a service manager sends to all of a service's
+ * processes do not end it: its clean-up is what they wait for. */
 static void __attribute__((noreturn))
 guardian_main(int fd, const struct request *req)
 {
@@ -1062,10 +1038,8 @@ guardian_main(int fd, const struct request *req)
 	_exit(0);
 }
 
-/*
- * In place of a guardian that was killed: its task was killed with it
- * (PDEATHSIG), the container's init with the task. What is left is removed.
- */
+/* In place of a guardian that was killed: its task was killed with it
+ * (PDEATHSIG), the container's init with the task. What is left is removed. */
 static void __attribute__((noreturn)) guardian_recover(int fd)
 {
 	struct ward *ward = port.x.ward;
@@ -1129,10 +1103,8 @@ guard_release(const struct worker *keep)
 	}
 }
 
-/*
- * A temporary container has a guardian at every time: the one of its start or
- * create, otherwise an idle one.
- */
+/* A temporary container has a guardian at every time: the one of its start or
+ * create, otherwise an idle one. */
 static void
 guard_update(void)
 {
@@ -1273,10 +1245,8 @@ worker_recover(struct worker *w)
 	w->req = NULL;
 }
 
-/*
- * The worker has been reaped. What it has sent is read first; a call that it
- * left unanswered ends by its status.
- */
+/* The worker has been reaped. What it has sent is read first; a call that it
+ * left unanswered ends by its status. */
 static void
 worker_ended(struct worker *w, int status)
 {
@@ -1350,10 +1320,8 @@ static void __attribute__((noreturn)) query_main(int fd)
 	_exit(0);
 }
 
-/*
- * Takes over `req`. Queries have one worker that is kept, one at a time; jobs
- * have one each, or a guardian, but for a start that is to outlive the port.
- */
+/* Takes over `req`. Queries have one worker that is kept, one at a time; jobs
+ * have one each, or a guardian, but for a start that is to outlive the port. */
 static void
 request_run(struct request *req)
 {
@@ -1408,10 +1376,8 @@ requests_pump(void)
 		request_run(request_take(&port.waiting));
 }
 
-/*
- * Questions that have waited too long get their timeout, the one being asked
- * with its worker: the monitor does not answer. Returns ms to the next deadline
- * or -1.
+/* Questions that have waited too long get their timeout, the one being asked
+ * with its worker: the monitor does not answer. Returns ms to the next, or -1.
  */
 static int
 query_deadlines(void)
@@ -1581,8 +1547,7 @@ frame_length(const uint8_t *p)
 	return len;
 }
 
-/* Makes room for the frame that begins the buffer; gives back what a longer
- * one took. */
+/* Room for the frame that begins the buffer; no more than INPUT_MIN else. */
 static void
 input_reserve(void)
 {
@@ -1846,9 +1811,9 @@ clean_descriptors(void)
 }
 
 /*
- * The environment that everything runs with: fixed, but for what an ordinary
- * user's liblxc needs to find its files, and proxies, for templates. Neither
- * the loader's variables nor LXC_MEMFD_REXEC nor LISTEN_FDS get through.
+ * Fixed, but for what an ordinary user's liblxc needs to find its files, and
+ * proxies, for templates. Neither the loader's variables nor LXC_MEMFD_REXEC
+ * nor LISTEN_FDS get through.
  */
 static char **
 clean_environment(void)
@@ -1883,11 +1848,11 @@ environment_is(char *const want[])
 }
 
 /*
- * A process of ours inside a container can be reached through /proc/PID/exe; a
- * container that opens it for writing owns the host's program. So the program
- * executes itself once more, from a file that cannot be written, and with the
- * clean environment, which the loader and liblxc's constructors read before
- * main. That it has happened is not believed but seen.
+ * A container that opens the program for writing, through /proc/PID/exe of a
+ * process of ours inside it, owns the host's. So the program executes itself
+ * once more, from a file that cannot be written, and with the clean environment
+ * that the loader and liblxc's constructors read before main. That it has
+ * happened is not believed but seen.
  */
 static void
 reexecute(char *argv[])
@@ -1906,10 +1871,8 @@ reexecute(char *argv[])
 	die(1, "cannot execute the sealed program: %m");
 }
 
-/*
- * The protocol moves to descriptors that no library prints to and no child
- * inherits; 0 is /dev/null, 1 and 2 are the log pipe.
- */
+/* The protocol moves to descriptors that no library prints to and no child
+ * inherits; 0 is /dev/null, 1 and 2 are the log pipe. */
 static void
 private_descriptors(void)
 {
