@@ -18,6 +18,7 @@
 #include <sys/mman.h>
 #include <sys/prctl.h>
 #include <sys/resource.h>
+#include <sys/sendfile.h>
 #include <sys/signalfd.h>
 #include <sys/socket.h>
 #include <sys/stat.h>
@@ -111,8 +112,7 @@ static struct {
 	bool verbose;
 	uint8_t *inbuf; /* bytes of frames not yet complete */
 	size_t inlen, incap;
-	struct etf_writer
-	    outq; /* bytes for Erlang; the first `outpos` are out */
+	struct etf_writer outq; /* for Erlang; `outpos` bytes are out */
 	size_t outpos;
 	bool throttled;
 	char line[LOG_LINE_MAX];
@@ -124,7 +124,11 @@ static struct {
 	bool exclusive;          /* there is one */
 	bool halting;
 	int64_t halt_deadline;
-} port;
+} port = {.x = {.type = TRANSIENT, .grace_ms = 5000, .level = "error"},
+    .errfd = STDERR_FILENO,
+    .logfd = -1,
+    .want_log = SIZE_MAX,
+    .outq.max = OUTPUT_MAX};
 
 static void worker_ready(struct source *src);
 static void requests_pump(void);
@@ -238,13 +242,11 @@ throttle(void)
 static void
 halt_begin(void)
 {
-	const int64_t grace = port.x.grace_ms;
-
 	if (port.halting)
 		return;
 	guard_update(); /* for want of a process it may have failed before */
 	port.halting = true;
-	port.halt_deadline = now_ms() + grace + MARGIN_MS;
+	port.halt_deadline = now_ms() + port.x.grace_ms + MARGIN_MS;
 	source_close(&port.in);
 	source_want(&port.log, EPOLLIN); /* what cleans up must not wait */
 	for (struct worker *w = port.workers; w != NULL; w = w->next) {
@@ -693,12 +695,11 @@ worker_fork(enum role role, const char *comm, const struct op *op,
 enum { TASK, WATCH, DOWN, CHILDREN };
 
 struct guardian {
-	int signals;             /* SIGCHLD */
-	int port;                /* the lifeline, -1 when the port is gone */
-	int output;              /* what a create's template prints, or -1 */
-	pid_t pid[CHILDREN];     /* 0: there is no such child */
-	int answer;              /* what the task answers comes here, or -1 */
-	struct etf_writer reply; /* the task's message */
+	int signals;         /* SIGCHLD */
+	int port;            /* the lifeline, -1 when the port is gone */
+	int output;          /* what a create's template prints, or -1 */
+	pid_t pid[CHILDREN]; /* 0: there is no such child */
+	int answer;          /* a file in memory for the task's message */
 	enum lifetime policy;
 	bool starts;      /* the row is `start` */
 	bool running;     /* the watch has seen init */
@@ -745,10 +746,11 @@ guardian_force(struct guardian *g)
 static void
 guardian_begin(struct guardian *g, const struct request *req)
 {
-	int out[2] = {-1, -1}, answer[2];
+	int out[2] = {-1, -1};
 
 	g->starts = strcmp(req->op->name, "start") == 0;
-	if (g->signals < 0 || pipe2(answer, O_CLOEXEC) < 0 ||
+	g->answer = memfd_create("answer", MFD_CLOEXEC);
+	if (g->signals < 0 || g->answer < 0 ||
 	    (!g->starts && pipe2(out, O_CLOEXEC) < 0))
 		_exit(WORKER_LIMIT);
 	if (guardian_child(g, TASK, "erlxc-monitor")) {
@@ -756,35 +758,18 @@ guardian_begin(struct guardian *g, const struct request *req)
 			dup2(out[1], STDOUT_FILENO);
 			dup2(out[1], STDERR_FILENO);
 		}
-		call_run(answer[1], req);
+		call_run(g->answer, req);
 		_exit(0);
 	}
 	if (g->pid[TASK] == 0)
 		_exit(WORKER_LIMIT);
-	close(answer[1]);
 	fd_free(&out[1]);
-	g->answer = answer[0];
 	g->output = out[0];
-	fcntl(g->answer, F_SETFL, O_NONBLOCK);
 	port.x.ward->monitor = g->pid[TASK];
 	if (g->starts && guardian_child(g, WATCH, "erlxc-watch"))
 		_exit(op_watch(&port.x) ? 0 : 1);
 	if (g->starts && g->pid[WATCH] == 0)
 		guardian_force(g); /* nobody would tell that init runs */
-}
-
-/* {ok, Pid}: the answer to start. */
-static void
-guardian_started(struct guardian *g)
-{
-	struct call call;
-
-	call_init(&call, OP_OK);
-	etf_put_tuple(&call.result, 2);
-	etf_put_atom(&call.result, "ok");
-	etf_put_int(&call.result, port.x.ward->init);
-	call_send(g->port, &call);
-	g->running = true;
 }
 
 /* {exited, {exit_status, N} | {signal, N} | unknown}: an event. */
@@ -871,19 +856,6 @@ guardian_output(struct guardian *g)
 	g->taillen = keep + len;
 }
 
-/* Reads what the task has answered so far. */
-static void
-guardian_answered(struct guardian *g)
-{
-	char buf[4096];
-	ssize_t n;
-
-	while ((n = read(g->answer, buf, sizeof(buf))) > 0)
-		etf_put_raw(&g->reply, buf, (size_t)n);
-	if (n == 0)
-		fd_free(&g->answer);
-}
-
 /* True when the child has ended, with *status. */
 static bool
 guardian_reap(struct guardian *g, int which, int *status)
@@ -899,21 +871,22 @@ guardian_reap(struct guardian *g, int which, int *status)
 static bool
 guardian_forward(struct guardian *g)
 {
-	struct etf_writer *reply = &g->reply;
+	const off_t end = lseek(g->answer, 0, SEEK_END);
 	struct message m;
+	off_t at = 0;
 
-	if (reply->error != ETF_OK || reply->len < sizeof(m))
-		return false;
-	memcpy(&m, reply->data, sizeof(m));
-	if (reply->len - sizeof(m) != (size_t)m.result + m.why)
+	if (pread(g->answer, &m, sizeof(m), 0) != sizeof(m) ||
+	    (size_t)end - sizeof(m) != (size_t)m.result + m.why)
 		return false;
 	if (m.verdict == OP_FAILED && g->taillen > 0) {
-		etf_put_raw(reply, "\n", m.why > 0);
-		etf_put_raw(reply, g->tail, g->taillen);
-		m.why = (uint32_t)(reply->len - sizeof(m)) - m.result;
-		memcpy(reply->data, &m, sizeof(m));
+		write_all(g->answer, "\n", m.why > 0);
+		write_all(g->answer, g->tail, g->taillen);
+		m.why += (uint32_t)g->taillen + (m.why > 0);
+		if (pwrite(g->answer, &m, sizeof(m), 0) < 0)
+			return false;
 	}
-	write_all(g->port, reply->data, reply->len);
+	while (sendfile(g->port, g->answer, &at, FRAME_MAX) > 0)
+		;
 	return true;
 }
 
@@ -968,16 +941,23 @@ guardian_ended(struct guardian *g, int status)
 	g->done = g->port < 0 || g->policy != TEMPORARY;
 }
 
-/* Children that have ended. Not the end of the answer tells, which what a
- * killed monitor has forked may hold, but SIGCHLD. */
+/* Children that have ended: SIGCHLD tells, not the end of a pipe, which what a
+ * killed monitor has forked may hold. */
 static void
 guardian_children(struct guardian *g)
 {
+	struct call call;
 	int status;
 
 	if (guardian_reap(g, WATCH, &status)) {
-		if (status == 0)
-			guardian_started(g);
+		if (status == 0) { /* {ok, Pid}: the answer to start */
+			call_init(&call, OP_OK);
+			etf_put_tuple(&call.result, 2);
+			etf_put_atom(&call.result, "ok");
+			etf_put_int(&call.result, port.x.ward->init);
+			call_send(g->port, &call);
+			g->running = true;
+		}
 		if (g->leave)
 			guardian_leave(g);
 		else if (WIFSIGNALED(status) && g->pid[TASK] > 0)
@@ -986,11 +966,9 @@ guardian_children(struct guardian *g)
 	if (guardian_reap(g, DOWN, &status) && status != 0)
 		guardian_force(g);
 	if (guardian_reap(g, TASK, &status)) {
-		guardian_answered(g);
 		for (int i = 0; i < 128 && polled(g->output, POLLIN, 0); i++)
 			guardian_output(g);
 		fd_free(&g->output);
-		fd_free(&g->answer);
 		guardian_ended(g, status);
 	}
 }
@@ -999,7 +977,7 @@ static void
 guardian_turn(struct guardian *g)
 {
 	struct pollfd fds[] = {{g->signals, POLLIN, 0}, {g->port, POLLIN, 0},
-	    {g->output, POLLIN, 0}, {g->answer, POLLIN, 0}};
+	    {g->output, POLLIN, 0}};
 	const int64_t left = g->deadline - now_ms();
 	const int ms = g->deadline == 0 ? -1 : left > 0 ? (int)left : 0;
 	struct signalfd_siginfo si;
@@ -1010,8 +988,6 @@ guardian_turn(struct guardian *g)
 		guardian_told(g);
 	if (fds[2].revents)
 		guardian_output(g);
-	if (fds[3].revents)
-		guardian_answered(g);
 	while (read(g->signals, &si, sizeof(si)) > 0)
 		; /* before looking: the next end comes as a new signal */
 	guardian_children(g);
@@ -1025,10 +1001,8 @@ guardian_main(int fd, const struct request *req)
 	struct guardian g = {.signals = signals_open(),
 	    .port = fd,
 	    .output = -1,
-	    .answer = -1,
 	    .policy = port.x.daemonize ? PERMANENT : port.x.type};
 
-	etf_init(&g.reply, 2 * FRAME_MAX);
 	if (req != NULL)
 		guardian_begin(&g, req);
 	while (!g.done)
@@ -1091,15 +1065,16 @@ guardian_tell(struct worker *w, uint8_t tell)
 		send(w->src.fd, &tell, 1, MSG_NOSIGNAL | MSG_DONTWAIT);
 }
 
-/* All guardians but one end, if they have nothing but the duty to discard. */
+/* To all guardians but one. An idle one ends when it is released, or when the
+ * container is temporary no more. */
 static void
-guard_release(const struct worker *keep)
+guard_tell(const struct worker *keep, uint8_t tell)
 {
 	for (struct worker *w = port.workers; w != NULL; w = w->next) {
 		if (w == keep || w->role != ROLE_GUARDIAN || w->ended)
 			continue;
-		w->released = w->op == NULL;
-		guardian_tell(w, TELL_RELEASE);
+		w->released = w->op == NULL && tell != TEMPORARY;
+		guardian_tell(w, tell);
 	}
 }
 
@@ -1121,22 +1096,7 @@ static void
 guard_renew(void)
 {
 	if (port.x.type == TEMPORARY)
-		guard_release(guardian_fork(NULL));
-}
-
-/* The type or daemonize has been set: the guardians learn of it. */
-static void
-guard_policy(void)
-{
-	const uint8_t policy = port.x.daemonize ? PERMANENT : port.x.type;
-
-	for (struct worker *w = port.workers; w != NULL; w = w->next) {
-		if (w->role != ROLE_GUARDIAN)
-			continue;
-		w->released = w->op == NULL && policy != TEMPORARY;
-		guardian_tell(w, policy);
-	}
-	guard_update();
+		guard_tell(guardian_fork(NULL), TELL_RELEASE);
 }
 
 /* A call has succeeded; before its answer is sent. */
@@ -1173,22 +1133,6 @@ worker_reply(struct worker *w, const struct call *call)
 	w->req = NULL;
 }
 
-static void
-worker_answer(struct worker *w, const struct message *m, uint8_t *p)
-{
-	const struct call call = {.verdict = (enum verdict)m->verdict,
-	    .result = {.data = p, .len = m->result},
-	    .why = {.data = p + m->result, .len = m->why}};
-
-	if (call.verdict == OP_EVENT) {
-		send_call(0, &call);
-	} else if (w->req != NULL) {
-		if (call.verdict == OP_OK)
-			call_after(w->req->op, w->req->frame, w->req->len);
-		worker_reply(w, &call);
-	}
-}
-
 /* Takes the complete messages out of a worker's inbox. */
 static void
 worker_messages(struct worker *w)
@@ -1196,13 +1140,24 @@ worker_messages(struct worker *w)
 	struct etf_writer *in = &w->inbox;
 	size_t at = 0, size;
 	struct message m;
+	struct call call;
 
 	for (; in->len - at >= sizeof(m); at += size) {
 		memcpy(&m, in->data + at, sizeof(m));
 		size = sizeof(m) + m.result + m.why;
 		if (in->len - at < size)
 			break;
-		worker_answer(w, &m, in->data + at + sizeof(m));
+		call = (struct call){.verdict = (enum verdict)m.verdict};
+		call.result.data = in->data + at + sizeof(m);
+		call.result.len = m.result;
+		call.why.data = call.result.data + m.result;
+		call.why.len = m.why;
+		if (call.verdict == OP_OK && w->req != NULL)
+			call_after(w->req->op, w->req->frame, w->req->len);
+		if (call.verdict == OP_EVENT)
+			send_call(0, &call);
+		else if (w->req != NULL)
+			worker_reply(w, &call);
 	}
 	if (at == 0)
 		return;
@@ -1294,17 +1249,6 @@ workers_sweep(void)
 	requests_pump();
 }
 
-/* SIGCHLD: by pid, since what liblxc forks in this process is liblxc's. */
-static void
-workers_reap(void)
-{
-	int status;
-
-	for (struct worker *w = port.workers; w != NULL; w = w->next)
-		if (!w->ended && waitpid(w->pid, &status, WNOHANG) == w->pid)
-			worker_ended(w, status);
-}
-
 /* --- Requests at work -------------------------------------------------- */
 
 static void __attribute__((noreturn)) query_main(int fd)
@@ -1358,7 +1302,7 @@ request_run(struct request *req)
 	if (op->flags & OP_EXCL)
 		port.exclusive = true;
 	if (w->role == ROLE_GUARDIAN)
-		guard_release(w);
+		guard_tell(w, TELL_RELEASE);
 	/* The socket is empty and takes QUERY_MAX at once. */
 	if (w->role == ROLE_QUERY &&
 	    send(w->src.fd, req, (size_t)len, MSG_NOSIGNAL) != len)
@@ -1447,8 +1391,10 @@ run_inline(const struct op *op, uint32_t id, const void *frame, size_t len)
 		log_ready(&port.log); /* before the pipe is full */
 	send_call(id, &call);
 	call_free(&call);
-	if (port.x.type != old.type || port.x.daemonize != old.daemonize)
-		guard_policy();
+	if (port.x.type != old.type || port.x.daemonize != old.daemonize) {
+		guard_tell(NULL, port.x.daemonize ? PERMANENT : port.x.type);
+		guard_update();
+	}
 	if (port.x.path != old.path)
 		guard_renew();
 }
@@ -1607,16 +1553,20 @@ input_ready(struct source *src)
 
 /* --- The loop ---------------------------------------------------------- */
 
+/* Children by pid, since what liblxc forks in this process is liblxc's. */
 static void
 signals_ready(struct source *src)
 {
 	struct signalfd_siginfo si;
+	int status;
 
 	while (read(src->fd, &si, sizeof(si)) == (ssize_t)sizeof(si)) {
-		if (si.ssi_signo == SIGCHLD)
-			workers_reap();
-		else
+		if (si.ssi_signo != SIGCHLD)
 			halt_begin();
+		for (struct worker *w = port.workers; w != NULL; w = w->next)
+			if (!w->ended &&
+			    waitpid(w->pid, &status, WNOHANG) == w->pid)
+				worker_ended(w, status);
 	}
 }
 
@@ -1638,27 +1588,21 @@ halted(void)
 	return true;
 }
 
-static int
-loop_timeout(void)
-{
-	int64_t left;
-
-	if (!port.halting)
-		return query_deadlines();
-	left = port.halt_deadline - now_ms();
-	return left > 0 ? (int)left : 0;
-}
-
 static void
 loop(void)
 {
 	struct epoll_event events[64];
 	struct source *src;
+	int64_t left;
 	int n;
 
 	while (!halted()) {
+		left = port.halting ? port.halt_deadline - now_ms()
+				    : query_deadlines();
+		if (port.halting && left < 0)
+			left = 0;
 		n = epoll_wait(port.epoll, events,
-		    sizeof(events) / sizeof(*events), loop_timeout());
+		    sizeof(events) / sizeof(*events), (int)left);
 		for (int i = 0; i < n; i++) {
 			src = events[i].data.ptr;
 			if (src->fd >= 0)
@@ -1760,11 +1704,6 @@ options(int argc, char *argv[])
 	int c;
 
 	opterr = 0;
-	x->type = TRANSIENT;
-	x->grace_ms = 5000;
-	x->level = "error";
-	port.want_log = LEVELS;
-	port.logfd = -1;
 	while ((c = getopt_long(
 		    argc, argv, "+n:P:t:e:o:l:s:vh", longs, NULL)) != -1)
 		option(c, optarg);
@@ -1903,7 +1842,6 @@ private_descriptors(void)
 int
 main(int argc, char *argv[])
 {
-	port.errfd = STDERR_FILENO;
 	clean_signals();
 	raise_descriptors();
 	clean_descriptors();
@@ -1916,7 +1854,6 @@ main(int argc, char *argv[])
 	port.epoll = epoll_create1(EPOLL_CLOEXEC);
 	if (port.epoll < 0)
 		die(1, "epoll_create1: %m");
-	etf_init(&port.outq, OUTPUT_MAX);
 	if (!source_add(&port.signals, EPOLLIN, signals_ready) ||
 	    !source_add(&port.log, EPOLLIN, log_ready) ||
 	    !source_add(&port.out, 0, output_ready) ||
