@@ -1457,27 +1457,23 @@ frame_handle(const uint8_t *frame, size_t len)
 	const struct op *op;
 	char name[OP_NAME_MAX];
 	uint32_t id, argc;
-	bool known;
+	bool known = false, atom;
 
 	if (!etf_check(frame, len))
 		die(EX_PROTOCOL, "malformed frame of %zu bytes", len);
 	etf_open(&r, frame, len);
 	etf_get_tuple(&r, 3);
 	id = (uint32_t)etf_get_uint(&r, UINT32_MAX);
-	if (r.error != ETF_OK || etf_peek(&r) != ETF_ATOM)
-		die(EX_PROTOCOL, "a frame that is no {Id, Command, Args}");
+	atom = etf_peek(&r) == ETF_ATOM;
 	etf_get_atom(&r, name, sizeof(name));
-	if (r.error != ETF_OK) { /* a longer name than any row's */
-		send_raise(id, "undef");
-		return;
-	}
 	argc = etf_get_list(&r, UINT32_MAX);
-	if (r.error != ETF_OK)
+	/* ETF_RANGE: a longer name than any row's. */
+	if (!atom || (r.error != ETF_OK && r.error != ETF_RANGE))
 		die(EX_PROTOCOL, "a frame that is no {Id, Command, Args}");
-	op = op_find(name, argc, &known);
+	op = r.error == ETF_OK ? op_find(name, argc, &known) : NULL;
 	if (op != NULL)
 		dispatch(op, id, frame, len);
-	else if (!control(name, &r, argc))
+	else if (r.error != ETF_OK || !control(name, &r, argc))
 		send_raise(id, known ? "badarg" : "undef");
 }
 
@@ -1775,17 +1771,6 @@ clean_environment(void)
 	return env;
 }
 
-static bool
-environment_is(char *const want[])
-{
-	char **p = environ;
-
-	for (; *want != NULL && *p != NULL; want++, p++)
-		if (strcmp(*want, *p) != 0)
-			return false;
-	return *want == NULL && *p == NULL;
-}
-
 /*
  * A container that opens the program for writing, through /proc/PID/exe of a
  * process of ours inside it, owns the host's. So the program executes itself
@@ -1797,9 +1782,12 @@ static void
 reexecute(char *argv[])
 {
 	char **env = clean_environment();
+	size_t n = 0;
 	int fd;
 
-	if (environment_is(env) && ns_program_sealed())
+	while (env[n] && environ[n] && strcmp(env[n], environ[n]) == 0)
+		n++;
+	if (env[n] == NULL && environ[n] == NULL && ns_program_sealed())
 		return;
 	if (getenv("ERLXC_REEXECUTED") != NULL)
 		die(1, "cannot run from a file that nobody can write");
