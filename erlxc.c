@@ -134,8 +134,6 @@ static void worker_ready(struct source *src);
 static void requests_pump(void);
 static void guard_update(void);
 
-/* --- Small things ------------------------------------------------------ */
-
 static void __attribute__((format(printf, 2, 3), noreturn))
 die(int status, const char *fmt, ...)
 {
@@ -462,8 +460,6 @@ log_ready(struct source *src)
 		memmove(port.line, port.line + used, port.linelen);
 	}
 }
-
-/* --- Requests ---------------------------------------------------------- */
 
 /* A reader that stands before the first argument of a request's frame. */
 static void
@@ -1172,12 +1168,10 @@ worker_ready(struct source *src)
 	uint8_t buf[16384];
 	const ssize_t n = read(src->fd, buf, sizeof(buf));
 
-	if (n < 0 && (errno == EAGAIN || errno == EINTR))
-		return;
-	if (n <= 0) {
+	if (n == 0 || (n < 0 && errno != EAGAIN && errno != EINTR))
 		source_close(src); /* the rest comes with SIGCHLD */
+	if (n <= 0)
 		return;
-	}
 	etf_put_raw(&w->inbox, buf, (size_t)n);
 	worker_messages(w);
 	requests_pump();
@@ -1417,10 +1411,8 @@ dispatch(const struct op *op, uint32_t id, const void *frame, size_t len)
 		send_raise(id, "system_limit");
 		return;
 	}
-	*req = (struct request){.op = op,
-	    .id = id,
-	    .deadline = now_ms() + QUERY_TIMEOUT_MS,
-	    .len = len};
+	*req = (struct request){.op = op, .id = id, .len = len};
+	req->deadline = now_ms() + QUERY_TIMEOUT_MS;
 	memcpy(req->frame, frame, len);
 	if (op->flags & OP_QUERY)
 		request_append(&port.queries, req);
@@ -1537,14 +1529,10 @@ input_ready(struct source *src)
 	}
 	input_reserve();
 	n = read(src->fd, port.inbuf + port.inlen, port.incap - port.inlen);
-	if (n < 0 && (errno == EAGAIN || errno == EINTR))
-		return;
-	if (n <= 0) {
+	if (n > 0)
+		port.inlen += (size_t)n;
+	else if (n == 0 || (errno != EAGAIN && errno != EINTR))
 		halt_begin();
-		return;
-	}
-	port.inlen += (size_t)n;
-	input_frames();
 }
 
 /* --- The loop ---------------------------------------------------------- */
@@ -1604,7 +1592,7 @@ loop(void)
 			if (src->fd >= 0)
 				src->ready(src);
 		}
-		input_frames(); /* what was left while throttled */
+		input_frames(); /* read just now, or left while throttled */
 		workers_sweep();
 	}
 }
@@ -1642,9 +1630,8 @@ grace_parse(const char *s)
 static void
 option(int c, char *arg)
 {
-	static const char *const engines[] = {"lxc"};
-	static const char *const lifetimes[] = {
-	    "temporary", "transient", "permanent"};
+	static const char *const words[] = {
+	    "temporary", "transient", "permanent", "lxc"};
 	struct erlxc *x = &port.x;
 
 	switch (c) {
@@ -1655,10 +1642,10 @@ option(int c, char *arg)
 		x->path = arg;
 		break;
 	case 't':
-		x->type = (enum lifetime)word_parse("-t", arg, lifetimes, 3);
+		x->type = (enum lifetime)word_parse("-t", arg, words, 3);
 		break;
 	case 'e':
-		word_parse("-e", arg, engines, 1);
+		word_parse("-e", arg, words + 3, 1);
 		break;
 	case 'o':
 		port.logfd = open(arg,
