@@ -969,40 +969,35 @@ guardian_children(struct guardian *g)
 	}
 }
 
-static void
-guardian_turn(struct guardian *g)
-{
-	struct pollfd fds[] = {{g->signals, POLLIN, 0}, {g->port, POLLIN, 0},
-	    {g->output, POLLIN, 0}};
-	const int64_t left = g->deadline - now_ms();
-	const int ms = g->deadline == 0 ? -1 : left > 0 ? (int)left : 0;
-	struct signalfd_siginfo si;
-
-	if (poll(fds, sizeof(fds) / sizeof(*fds), ms) == 0)
-		guardian_force(g);
-	if (fds[1].revents)
-		guardian_told(g);
-	if (fds[2].revents)
-		guardian_output(g);
-	while (read(g->signals, &si, sizeof(si)) > 0)
-		; /* before looking: the next end comes as a new signal */
-	guardian_children(g);
-}
-
 /* The signals that a terminal or a service manager sends to all of a service's
  * processes do not end it: its clean-up is what they wait for. */
 static void __attribute__((noreturn))
 guardian_main(int fd, const struct request *req)
 {
-	struct guardian g = {.signals = signals_open(),
-	    .port = fd,
-	    .output = -1,
-	    .policy = port.x.daemonize ? PERMANENT : port.x.type};
+	struct guardian g = {
+	    .signals = signals_open(), .port = fd, .output = -1};
+	struct signalfd_siginfo si;
+	int64_t left;
 
+	g.policy = port.x.daemonize ? PERMANENT : port.x.type;
 	if (req != NULL)
 		guardian_begin(&g, req);
-	while (!g.done)
-		guardian_turn(&g);
+	while (!g.done) {
+		struct pollfd fds[] = {{g.signals, POLLIN, 0},
+		    {g.port, POLLIN, 0}, {g.output, POLLIN, 0}};
+
+		left = g.deadline - now_ms();
+		left = g.deadline == 0 ? -1 : left > 0 ? left : 0;
+		if (poll(fds, sizeof(fds) / sizeof(*fds), (int)left) == 0)
+			guardian_force(&g);
+		if (fds[1].revents)
+			guardian_told(&g);
+		if (fds[2].revents)
+			guardian_output(&g);
+		while (read(g.signals, &si, sizeof(si)) > 0)
+			; /* before looking: who ends later signals anew */
+		guardian_children(&g);
+	}
 	if (g.port < 0 && g.policy == TEMPORARY)
 		guardian_discard();
 	_exit(0);
@@ -1616,23 +1611,14 @@ word_parse(const char *opt, const char *s, const char *const *words, size_t n)
 	die(EX_USAGE_, "%s: '%s' is not one of its words; see -h", opt, s);
 }
 
-static int
-grace_parse(const char *s)
-{
-	char *end;
-	const long ms = strtol(s, &end, 10);
-
-	if (*s < '0' || *s > '9' || *end != '\0' || ms > INT_MAX / 2)
-		die(EX_USAGE_, "-s: '%s' is no number of milliseconds", s);
-	return (int)ms;
-}
-
 static void
 option(int c, char *arg)
 {
 	static const char *const words[] = {
 	    "temporary", "transient", "permanent", "lxc"};
 	struct erlxc *x = &port.x;
+	char *end;
+	long ms;
 
 	switch (c) {
 	case 'n':
@@ -1660,7 +1646,10 @@ option(int c, char *arg)
 		x->level = levels[port.want_log];
 		break;
 	case 's':
-		x->grace_ms = grace_parse(arg);
+		ms = strtol(arg, &end, 10);
+		if (*arg < '0' || *arg > '9' || *end || ms > INT_MAX / 2)
+			die(EX_USAGE_, "-s: '%s' is no number of ms", arg);
+		x->grace_ms = (int)ms;
 		break;
 	case 'v':
 		port.verbose = true;
