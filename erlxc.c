@@ -1426,14 +1426,14 @@ control(const char *name, struct etf_reader *r, uint32_t argc)
 
 	if (strcmp(name, "halt") == 0 && argc == 0) {
 		halt_begin();
-		return true;
-	}
-	if (strcmp(name, "cancel") != 0 || argc != 1)
+	} else if (strcmp(name, "cancel") == 0 && argc == 1) {
+		id = (uint32_t)etf_get_uint(r, UINT32_MAX);
+		etf_get_nil(r);
+		if (etf_done(r))
+			cancel(id);
+	} else {
 		return false;
-	id = (uint32_t)etf_get_uint(r, UINT32_MAX);
-	etf_get_nil(r);
-	if (etf_done(r))
-		cancel(id);
+	}
 	return true;
 }
 

@@ -58,7 +58,7 @@ enum lifetime {
 };
 
 /* A page that the port, a guardian and its children share: what each found, for
- * the others to read when it has ended, or was killed. By whom it is written: */
+ * the others to read when it has ended or was killed. By whom it is written: */
 struct ward {
 	pid_t monitor; /* guardian: its child, running the row */
 	pid_t init; /* watcher, or monitor when init's life was short: its pid
