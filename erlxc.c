@@ -3,15 +3,13 @@
  * erlxc: the port. One poll loop between Erlang and Linux containers.
  *
  * Frames of {packet,4} with one ETF term each come in on standard input and go
- * out on standard output; README.md has the protocol. The loop itself never
- * waits for anything but epoll: whatever may block runs in a worker, which is a
- * fork of this process without exec, that has the configuration in memory.
+ * out on standard output; README.md has the protocol. The loop waits for epoll
+ * and nothing else: what may block runs in a worker, a fork without exec.
  *
  * Errors have three tiers:
  *
- *  1. A frame is malformed: a message on stderr, status 2. There is no way to
- *     find the next frame. Only there, and before `ready`, may the port give up
- *     by itself.
+ *  1. A frame is malformed: a message on stderr, status 2; the next frame could
+ *     not be found. Only there, and before `ready`, the port may give up.
  *  2. A request is wrong, or what it asked for failed: a reply, and on.
  *  3. Between fork and exec, or in a worker: the process reports to the one
  *     that forked it and calls _exit, never exit, never a return to the loop.
@@ -20,6 +18,7 @@
 #include <sys/mman.h>
 #include <sys/prctl.h>
 #include <sys/resource.h>
+#include <sys/sendfile.h>
 #include <sys/signalfd.h>
 #include <sys/socket.h>
 #include <sys/stat.h>
@@ -33,7 +32,6 @@
 #include <poll.h>
 #include <signal.h>
 #include <stdarg.h>
-#include <stddef.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
@@ -71,18 +69,17 @@ struct request {
 	const struct op *op;
 	uint32_t id; /* 0: nobody wants the answer (any more) */
 	int64_t deadline;
-	size_t len; /* with the frame, what is sent to the query worker */
+	size_t len;
 	uint8_t frame[];
 };
 
 /* Worker to port: a header, then `result` and `why` bytes. One machine, one
  * program: native byte order. */
 struct message {
-	uint32_t verdict; /* enum verdict, or MSG_EVENT */
+	uint32_t verdict; /* enum verdict */
 	uint32_t result;
 	uint32_t why;
 };
-#define MSG_EVENT 3u
 
 /* Port to guardian: one byte each. The first three are enum lifetime. */
 enum tell { TELL_CANCEL = 3, TELL_RELEASE = 4 };
@@ -94,8 +91,7 @@ struct worker {
 	struct worker *next;
 	enum role role;
 	pid_t pid;
-	struct request *req; /* a job's; NULL for the query worker and once
-				answered */
+	struct request *req; /* what it is at; NULL once that is answered */
 	const struct op *op;
 	struct ward *ward;       /* a guardian's */
 	struct etf_writer inbox; /* a message not yet complete */
@@ -116,29 +112,27 @@ static struct {
 	bool verbose;
 	uint8_t *inbuf; /* bytes of frames not yet complete */
 	size_t inlen, incap;
-	struct etf_writer
-	    outq; /* bytes for Erlang; the first `outpos` are out */
+	struct etf_writer outq; /* for Erlang; `outpos` bytes are out */
 	size_t outpos;
 	bool throttled;
 	char line[LOG_LINE_MAX];
 	size_t linelen;
-	struct worker *workers;
+	struct worker *workers, *query;
 	unsigned int nworkers;
-	struct worker *query;
-	struct request *queries; /* the first one is with the query worker */
-	bool asked;              /* ... and has been sent to it */
-	struct request *waiting; /* exclusive jobs behind `exclusive` */
-	struct worker *exclusive;
+	struct request *queries; /* that wait for the query worker */
+	struct request *waiting; /* exclusive jobs behind the one at work */
+	bool exclusive;          /* there is one */
 	bool halting;
 	int64_t halt_deadline;
-} port;
+} port = {.x = {.type = TRANSIENT, .grace_ms = 5000, .level = "error"},
+    .errfd = STDERR_FILENO,
+    .logfd = -1,
+    .want_log = SIZE_MAX,
+    .outq.max = OUTPUT_MAX};
 
 static void worker_ready(struct source *src);
-static void query_pump(void);
-static void exclusive_pump(void);
+static void requests_pump(void);
 static void guard_update(void);
-
-/* --- Small things ------------------------------------------------------ */
 
 static void __attribute__((format(printf, 2, 3), noreturn))
 die(int status, const char *fmt, ...)
@@ -170,43 +164,37 @@ group_kill(pid_t pid)
 		kill(pid, SIGKILL);
 }
 
-static void
-fd_close(int *fd)
-{
-	if (*fd >= 0)
-		close(*fd);
-	*fd = -1;
-}
-
 static bool
 write_all(int fd, const void *data, size_t len)
 {
 	const char *p = data;
 	ssize_t n;
 
-	while (len > 0) {
-		n = write(fd, p, len);
-		if (n < 0 && errno == EINTR)
-			continue;
+	for (; len > 0; p += n, len -= (size_t)n) {
+		while ((n = write(fd, p, len)) < 0 && errno == EINTR)
+			;
 		if (n <= 0)
 			return false;
-		p += n;
-		len -= (size_t)n;
 	}
 	return true;
 }
 
 static bool
-source_add(
-    struct source *src, int fd, uint32_t events, void (*ready)(struct source *))
+polled(int fd, short events, int ms)
+{
+	return poll(&(struct pollfd){fd, events, 0}, 1, ms) > 0;
+}
+
+/* Polls src->fd. */
+static bool
+source_add(struct source *src, uint32_t events, void (*ready)(struct source *))
 {
 	struct epoll_event ev = {.events = events, .data.ptr = src};
 
-	src->fd = fd;
 	src->events = events;
 	src->ready = ready;
 	/* EPERM: a file or /dev/null, always ready; right for output only. */
-	return epoll_ctl(port.epoll, EPOLL_CTL_ADD, fd, &ev) == 0 ||
+	return epoll_ctl(port.epoll, EPOLL_CTL_ADD, src->fd, &ev) == 0 ||
 	       (errno == EPERM && events == 0);
 }
 
@@ -227,37 +215,36 @@ source_close(struct source *src)
 {
 	if (src->fd >= 0)
 		epoll_ctl(port.epoll, EPOLL_CTL_DEL, src->fd, NULL);
-	fd_close(&src->fd);
+	fd_free(&src->fd);
 }
 
 /* --- Frames to Erlang -------------------------------------------------- */
 
-/*
- * While Erlang does not read, neither do we: not its requests, not the workers,
- * not the log. End-of-file is still seen, as EPOLLHUP.
- */
+/* While Erlang does not read, neither do we: not its requests, not the workers,
+ * not the log. End-of-file is still seen, as EPOLLHUP. */
 static void
-throttle(bool on)
+throttle(void)
 {
+	const bool on = port.outq.len - port.outpos > HIGH_WATER;
+	const uint32_t events = on ? 0 : EPOLLIN;
+
 	if (port.throttled == on)
 		return;
 	port.throttled = on;
-	source_want(&port.in, on ? 0 : EPOLLIN);
-	source_want(&port.log, on && !port.halting ? 0 : EPOLLIN);
+	source_want(&port.in, events);
+	source_want(&port.log, port.halting ? EPOLLIN : events);
 	for (struct worker *w = port.workers; w != NULL; w = w->next)
-		source_want(&w->src, on ? 0 : EPOLLIN);
+		source_want(&w->src, events);
 }
 
 static void
 halt_begin(void)
 {
-	const int64_t grace = port.x.grace_ms;
-
 	if (port.halting)
 		return;
 	guard_update(); /* for want of a process it may have failed before */
 	port.halting = true;
-	port.halt_deadline = now_ms() + grace + MARGIN_MS;
+	port.halt_deadline = now_ms() + port.x.grace_ms + MARGIN_MS;
 	source_close(&port.in);
 	source_want(&port.log, EPOLLIN); /* what cleans up must not wait */
 	for (struct worker *w = port.workers; w != NULL; w = w->next) {
@@ -277,45 +264,32 @@ output_lost(void)
 	source_close(&port.out);
 	etf_free(&port.outq);
 	port.outpos = 0;
-	throttle(false);
+	throttle();
 	halt_begin();
-}
-
-/* Forgets what has been written. */
-static void
-output_compact(void)
-{
-	struct etf_writer *q = &port.outq;
-
-	memmove(q->data, q->data + port.outpos, q->len - port.outpos);
-	etf_rewind(q, q->len - port.outpos);
-	port.outpos = 0;
 }
 
 static void
 output_flush(struct source *src)
 {
-	const size_t left = port.outq.len - port.outpos;
-	ssize_t n;
+	struct etf_writer *q = &port.outq;
+	const ssize_t n =
+	    write(src->fd, q->data + port.outpos, q->len - port.outpos);
 
-	if (src->fd < 0)
-		return;
-	n = left ? write(src->fd, port.outq.data + port.outpos, left) : 0;
 	if (n < 0 && errno != EAGAIN && errno != EINTR) {
 		output_lost();
 		return;
 	}
 	if (n > 0)
 		port.outpos += (size_t)n;
-	if (port.outpos == port.outq.len && port.outq.cap > HIGH_WATER) {
-		etf_free(&port.outq);
+	if (port.outpos == q->len || port.outpos > HIGH_WATER) {
+		memmove(q->data, q->data + port.outpos, q->len - port.outpos);
+		etf_rewind(q, q->len - port.outpos);
 		port.outpos = 0;
-	} else if (n > 0 &&
-		   (port.outpos == port.outq.len || port.outpos > HIGH_WATER)) {
-		output_compact();
 	}
-	source_want(src, port.outq.len ? EPOLLOUT : 0);
-	throttle(port.outq.len - port.outpos > HIGH_WATER);
+	if (q->len == 0 && q->cap > HIGH_WATER)
+		etf_free(q);
+	source_want(src, q->len ? EPOLLOUT : 0);
+	throttle();
 }
 
 /* With nothing to write, only an error is reported: Erlang has closed it. */
@@ -328,14 +302,16 @@ output_ready(struct source *src)
 		output_flush(src);
 }
 
-/* Begins a frame in the queue; frame_end() takes what this returns. */
+/* Begins {Tag, ...} in the queue; frame_end() takes what this returns. */
 static size_t
-frame_begin(void)
+frame_begin(const char *tag, uint32_t arity)
 {
 	const size_t at = port.outq.len;
 
 	etf_put_raw(&port.outq, "\0\0\0", 4);
 	etf_put_version(&port.outq);
+	etf_put_tuple(&port.outq, arity);
+	etf_put_atom(&port.outq, tag);
 	return at;
 }
 
@@ -343,76 +319,63 @@ frame_begin(void)
 static bool
 frame_end(size_t at)
 {
-	const size_t len = port.outq.len - at - 4;
-	const bool idle = at == 0;
+	struct etf_writer *q = &port.outq;
+	const size_t len = q->len - at - 4;
 
-	if (port.out.fd < 0 || port.outq.error != ETF_OK || len > FRAME_MAX) {
-		etf_rewind(&port.outq, at);
+	if (port.out.fd < 0 || q->error != ETF_OK || len > FRAME_MAX) {
+		etf_rewind(q, at);
 		return false;
 	}
-	for (int i = 0; i < 4; i++)
-		port.outq.data[at + (size_t)i] = (uint8_t)(len >> (24 - 8 * i));
-	if (idle)
+	for (size_t i = 0; i < 4; i++)
+		q->data[at + i] = (uint8_t)(len >> (24 - 8 * i));
+	if (at == 0)
 		output_flush(&port.out);
 	else
-		throttle(port.outq.len - port.outpos > HIGH_WATER);
+		throttle();
 	return true;
-}
-
-/* {Tag, Id, Term, Why}; without Id when it is 0, without Why when it is NULL.
- * `term` is encoded already. */
-static bool
-send_frame(const char *tag, uint32_t id, const void *term, size_t len,
-    const void *why, size_t wlen)
-{
-	const size_t at = frame_begin();
-
-	etf_put_tuple(&port.outq, 2u + (id != 0) + (why != NULL));
-	etf_put_atom(&port.outq, tag);
-	if (id != 0)
-		etf_put_uint(&port.outq, id);
-	etf_put_raw(&port.outq, term, len);
-	if (why != NULL)
-		etf_put_binary(&port.outq, why, wlen);
-	return frame_end(at);
 }
 
 static void
 send_raise(uint32_t id, const char *class)
 {
-	struct etf_writer w;
+	size_t at;
 
-	etf_init(&w, 64);
-	etf_put_atom(&w, class);
-	if (id != 0)
-		send_frame("raise", id, w.data, w.len, NULL, 0);
-	etf_free(&w);
+	if (id == 0)
+		return;
+	at = frame_begin("raise", 3);
+	etf_put_uint(&port.outq, id);
+	etf_put_atom(&port.outq, class);
+	frame_end(at);
 }
 
-/* The answer to a call, which nobody wants when `id` is 0. */
+/* {reply, Id, Result, Why} or {raise, Id, Class}; nobody wants it when `id` is
+ * 0. Or {event, Result}. */
 static void
-send_answer(uint32_t id, uint32_t verdict, const void *result, size_t rlen,
-    const void *why, size_t wlen)
+send_call(uint32_t id, const struct call *call)
 {
-	bool sent = true;
+	const bool event = call->verdict == OP_EVENT;
+	const bool reply = !event && call->verdict != OP_RAISE;
+	const char *tag = event ? "event" : reply ? "reply" : "raise";
+	size_t at;
 
-	if (id != 0 && verdict == OP_RAISE)
-		sent = send_frame("raise", id, result, rlen, NULL, 0);
-	else if (id != 0)
-		sent =
-		    send_frame("reply", id, result, rlen, why ? why : "", wlen);
-	if (!sent)
+	if (id == 0 && !event)
+		return;
+	at = frame_begin(tag, 2u + !event + reply);
+	if (!event)
+		etf_put_uint(&port.outq, id);
+	etf_put_raw(&port.outq, call->result.data, call->result.len);
+	if (reply)
+		etf_put_binary(&port.outq, call->why.data, call->why.len);
+	if (!frame_end(at))
 		send_raise(id, "system_limit");
 }
 
 static void
 send_ready(void)
 {
-	const size_t at = frame_begin();
+	const size_t at = frame_begin("ready", 2);
 	struct etf_writer *w = &port.outq;
 
-	etf_put_tuple(w, 2);
-	etf_put_atom(w, "ready");
 	etf_put_map(w, 5);
 	etf_put_atom(w, "version");
 	etf_put_string(w, ERLXC_VERSION);
@@ -452,10 +415,8 @@ log_level(const char *line)
 	return strncmp(line, "lxc: ", 5) == 0 ? LOG_ERROR : LOG_NOTICE;
 }
 
-/*
- * One line of what liblxc, templates and hooks print. It may hold a container's
- * bytes, so control bytes are shown, not passed on.
- */
+/* One line of what liblxc, templates and hooks print. It may hold a container's
+ * bytes, so control bytes are shown, not passed on. */
 static void
 log_line(char *line, size_t len)
 {
@@ -467,16 +428,13 @@ log_line(char *line, size_t len)
 	if (port.logfd >= 0)
 		dprintf(port.logfd, "%.*s\n", (int)len, line);
 	/* Standard error is not ours: a line that would block is lost. */
-	if (port.verbose &&
-	    poll(&(struct pollfd){port.errfd, POLLOUT, 0}, 1, 0) > 0)
+	if (port.verbose && polled(port.errfd, POLLOUT, 0))
 		dprintf(port.errfd, "%.*s\n", (int)len, line);
 	line[len] = '\0';
 	level = log_level(line);
 	if (level < port.want_log || port.throttled)
 		return;
-	at = frame_begin();
-	etf_put_tuple(&port.outq, 3);
-	etf_put_atom(&port.outq, "log");
+	at = frame_begin("log", 3);
 	etf_put_atom(&port.outq, levels[level]);
 	etf_put_binary(&port.outq, line, len);
 	frame_end(at);
@@ -485,12 +443,11 @@ log_line(char *line, size_t len)
 static void
 log_ready(struct source *src)
 {
-	ssize_t n;
-	char *nl;
-	size_t used;
-
-	n = read(src->fd, port.line + port.linelen,
+	const ssize_t n = read(src->fd, port.line + port.linelen,
 	    sizeof(port.line) - 1 - port.linelen);
+	size_t used;
+	char *nl;
+
 	if (n <= 0)
 		return;
 	port.linelen += (size_t)n;
@@ -504,8 +461,6 @@ log_ready(struct source *src)
 	}
 }
 
-/* --- Requests ---------------------------------------------------------- */
-
 /* A reader that stands before the first argument of a request's frame. */
 static void
 request_args(struct etf_reader *r, const void *frame, size_t len)
@@ -517,22 +472,6 @@ request_args(struct etf_reader *r, const void *frame, size_t len)
 	etf_get_list(r, UINT32_MAX);
 }
 
-static struct request *
-request_new(const struct op *op, uint32_t id, const void *frame, size_t len)
-{
-	struct request *req = malloc(sizeof(*req) + len);
-
-	if (req == NULL)
-		return NULL;
-	req->next = NULL;
-	req->op = op;
-	req->id = id;
-	req->deadline = now_ms() + QUERY_TIMEOUT_MS;
-	req->len = len;
-	memcpy(req->frame, frame, len);
-	return req;
-}
-
 static void
 request_append(struct request **list, struct request *req)
 {
@@ -541,75 +480,103 @@ request_append(struct request **list, struct request *req)
 	*list = req;
 }
 
-static void
-request_pop(struct request **list)
+static struct request *
+request_take(struct request **list)
 {
 	struct request *req = *list;
 
 	*list = req->next;
-	free(req);
+	req->next = NULL;
+	return req;
 }
 
 /* --- Processes --------------------------------------------------------- */
 
 /*
+ * As at the start of a program. Erlang ignores SIGPIPE, and whoever started it
+ * may have left more: with SIGCHLD ignored liblxc's own waitpid fails, and its
+ * daemonized monitor misses its init's death.
+ */
+static void
+clean_signals(void)
+{
+	sigset_t none;
+
+	for (int s = 1; s < NSIG; s++)
+		signal(s, SIG_DFL);
+	sigemptyset(&none);
+	sigprocmask(SIG_SETMASK, &none, NULL);
+}
+
+/* The signals that the port and a guardian live with, as a descriptor or -1. */
+static int
+signals_open(void)
+{
+	sigset_t set;
+
+	sigemptyset(&set);
+	sigaddset(&set, SIGCHLD);
+	sigaddset(&set, SIGTERM);
+	sigaddset(&set, SIGHUP);
+	sigaddset(&set, SIGINT);
+	sigprocmask(SIG_BLOCK, &set, NULL);
+	signal(SIGPIPE, SIG_IGN);
+	signal(SIGXFSZ, SIG_IGN); /* a log file at its limit */
+	return signalfd(-1, &set, SFD_CLOEXEC | SFD_NONBLOCK);
+}
+
+/*
  * Every process that the port forks begins here. A session of its own: a signal
- * to the port's process group does not reach it, there is no controlling
- * terminal for liblxc to find, and it can be killed together with what it
- * started. Signals as at the start of a program, for what it may execute.
- * With `die_with_parent` PDEATHSIG is set, and since the parent may have died
- * before that, checked after it.
+ * to the port's process group does not reach it, liblxc finds no controlling
+ * terminal, and it can be killed together with what it started. The parent may
+ * have died before PDEATHSIG was set.
  */
 static void
 child_begin(const char *comm, pid_t parent, bool die_with_parent)
 {
-	sigset_t none;
-
-	sigemptyset(&none);
-	for (int s = 1; s < NSIG; s++)
-		signal(s, SIG_DFL);
-	sigprocmask(SIG_SETMASK, &none, NULL);
+	clean_signals();
 	dup2(port.logw, STDOUT_FILENO);
 	dup2(port.logw, STDERR_FILENO);
 	setsid();
 	prctl(PR_SET_NAME, comm);
-	if (die_with_parent) {
-		prctl(PR_SET_PDEATHSIG, SIGKILL);
-		if (getppid() != parent)
-			_exit(0);
-	}
+	if (!die_with_parent)
+		return;
+	prctl(PR_SET_PDEATHSIG, SIGKILL);
+	if (getppid() != parent)
+		_exit(0);
 }
 
-/*
- * The port's descriptors, closed in a worker before it does anything else: a
- * copy of the protocol would hide the port's end from Erlang, a copy of another
- * worker's socket the port's end from that worker.
- */
+/* In a worker before all else: a copy of the protocol would hide the port's end
+ * from Erlang, a copy of another worker's socket from that worker. */
 static void
 child_close_port(void)
 {
-	fd_close(&port.epoll);
-	fd_close(&port.in.fd);
-	fd_close(&port.out.fd);
-	fd_close(&port.log.fd);
-	fd_close(&port.signals.fd);
-	fd_close(&port.logfd);
-	fd_close(&port.errfd);
+	int *const fds[] = {&port.epoll, &port.in.fd, &port.out.fd,
+	    &port.log.fd, &port.signals.fd, &port.logfd, &port.errfd};
+
+	for (size_t i = 0; i < sizeof(fds) / sizeof(*fds); i++)
+		fd_free(fds[i]);
 	for (struct worker *w = port.workers; w != NULL; w = w->next)
-		fd_close(&w->src.fd);
+		fd_free(&w->src.fd);
 }
 
 static void
-call_send(int fd, uint32_t verdict, struct call *call)
+call_free(struct call *call)
+{
+	etf_free(&call->result);
+	etf_free(&call->why);
+}
+
+static void
+call_send(int fd, struct call *call)
 {
 	const struct message m = {
-	    verdict, (uint32_t)call->result.len, (uint32_t)call->why.len};
+	    call->verdict, (uint32_t)call->result.len, (uint32_t)call->why.len};
 
 	if (write_all(fd, &m, sizeof(m)) &&
 	    write_all(fd, call->result.data, m.result))
 		write_all(fd, call->why.data, m.why);
-	etf_free(&call->result);
-	etf_free(&call->why);
+	call_free(call);
 }
 
 static void
@@ -644,62 +611,63 @@ call_lost(struct call *call, int status)
 
 /* Runs a request's row in this process and sends the answer. */
 static void
-call_run(int fd, const struct op *op, const void *frame, size_t len)
+call_run(int fd, const struct request *req)
 {
 	struct etf_reader args;
 	struct call call;
 
-	request_args(&args, frame, len);
-	op_run(&call, &port.x, op, &args);
-	call_send(fd, call.verdict, &call);
+	request_args(&args, req->frame, req->len);
+	op_run(&call, &port.x, req->op, &args);
+	call_send(fd, &call);
 }
 
 /*
- * A worker. Forked with a socket pair: the worker gets the other end in *fd and
- * 0 is returned; in the port, the worker, or NULL when there can be none. Jobs
- * that are kept and guardians outlive the port, to finish what they are at; a
- * line that liblxc prints then must not kill them.
+ * In the port: the worker, or NULL when there can be none. In the worker: NULL,
+ * and *fd is its end of the socket pair. Jobs that are kept and guardians
+ * outlive the port; a line that liblxc prints then must not kill them.
  */
 static struct worker *
-worker_fork(enum role role, const struct op *op, const char *comm, int *fd)
+worker_fork(enum role role, const char *comm, const struct op *op,
+    struct ward *ward, int *fd)
 {
-	const bool kept = op != NULL && (op->flags & OP_KEEP);
+	const bool lasting =
+	    role == ROLE_GUARDIAN || (op != NULL && (op->flags & OP_KEEP));
+	const uint32_t events = port.throttled ? 0 : EPOLLIN;
 	const pid_t self = getpid();
 	struct worker *w;
 	int sv[2];
 
 	*fd = -1;
-	if (port.nworkers >= WORKERS_MAX || (w = calloc(1, sizeof(*w))) == NULL)
+	if (port.nworkers >= WORKERS_MAX ||
+	    socketpair(AF_UNIX, SOCK_STREAM | SOCK_CLOEXEC, 0, sv) < 0)
 		return NULL;
-	w->role = role;
-	w->op = op;
-	etf_init(&w->inbox, 2 * FRAME_MAX);
-	if (socketpair(AF_UNIX, SOCK_STREAM | SOCK_CLOEXEC, 0, sv) < 0) {
+	fcntl(sv[0], F_SETFL, O_NONBLOCK);
+	w = malloc(sizeof(*w));
+	if (w != NULL)
+		*w = (struct worker){.src.fd = sv[0],
+		    .role = role,
+		    .op = op,
+		    .ward = ward,
+		    .next = port.workers};
+	if (w == NULL || !source_add(&w->src, events, worker_ready) ||
+	    (w->pid = fork()) < 0) {
+		close(sv[0]);
+		close(sv[1]);
 		free(w);
 		return NULL;
 	}
-	fcntl(sv[0], F_SETFL, O_NONBLOCK);
-	w->pid = source_add(
-		     &w->src, sv[0], port.throttled ? 0 : EPOLLIN, worker_ready)
-		     ? fork()
-		     : -1;
 	if (w->pid == 0) {
 		close(sv[0]);
 		child_close_port();
-		child_begin(comm, self, role != ROLE_GUARDIAN && !kept);
-		if (kept)
+		child_begin(comm, self, !lasting);
+		if (lasting)
 			signal(SIGPIPE, SIG_IGN);
+		port.x.ward = ward;
 		*fd = sv[1];
-		free(w);
 		return NULL;
 	}
 	close(sv[1]);
-	if (w->pid < 0) {
-		source_close(&w->src);
-		free(w);
-		return NULL;
-	}
-	w->next = port.workers;
+	etf_init(&w->inbox, 2 * FRAME_MAX);
 	port.workers = w;
 	port.nworkers++;
 	return w;
@@ -710,12 +678,10 @@ worker_fork(enum role role, const struct op *op, const char *comm, int *fd)
 /*
  * The process that owns what must not outlive the Erlang side: an attached
  * container, a create in progress, or only the duty to destroy a temporary
- * container. Child of the port, but in a session of its own and without
- * PDEATHSIG: it lives until its task has come to an end (with a temporary
- * container, until it is released), or until its socket has (the port is gone,
- * SIGKILL included), and then cleans up first. It reports to the port. While
- * the container is up it calls liblxc only through children that it can kill,
- * and that have PDEATHSIG:
+ * container. Child of the port, but without PDEATHSIG: it lives until its task
+ * has come to an end (with a temporary container, until it is released), or its
+ * socket has (the port is gone, SIGKILL included), and then cleans up first. It
+ * calls liblxc only through children that it can kill, and that die with it:
  *
  *	TASK	runs the row: for `start` that is liblxc's foreground start, and
  *		the process the container's monitor and init's parent
@@ -725,12 +691,11 @@ worker_fork(enum role role, const struct op *op, const char *comm, int *fd)
 enum { TASK, WATCH, DOWN, CHILDREN };
 
 struct guardian {
-	const struct op *op;     /* NULL: an idle guardian */
-	int port;                /* the lifeline, -1 when the port is gone */
-	int output;              /* what a create's template prints, or -1 */
-	pid_t pid[CHILDREN];     /* 0: there is no such child */
-	int answer;              /* what the task answers comes here, or -1 */
-	struct etf_writer reply; /* the task's message */
+	int signals;         /* SIGCHLD */
+	int port;            /* the lifeline, -1 when the port is gone */
+	int output;          /* what a create's template prints, or -1 */
+	pid_t pid[CHILDREN]; /* 0: there is no such child */
+	int answer;          /* a file in memory for the task's message */
 	enum lifetime policy;
 	bool starts;      /* the row is `start` */
 	bool running;     /* the watch has seen init */
@@ -741,98 +706,25 @@ struct guardian {
 	char tail[1024]; /* the end of the output */
 };
 
-static void guardian_force(struct guardian *g);
-
 /* Forks a child. In the child: true. */
 static bool
 guardian_child(struct guardian *g, int which, const char *comm)
 {
-	const pid_t self = getpid();
+	const pid_t self = getpid(), pid = fork();
 
-	g->pid[which] = fork();
-	if (g->pid[which] == 0) {
-		fd_close(&g->port);
+	if (pid == 0) {
+		fd_free(&g->port);
 		child_begin(comm, self, true);
 		op_forked(&port.x);
 		return true;
 	}
-	if (g->pid[which] < 0)
-		g->pid[which] = 0;
+	g->pid[which] = pid > 0 ? pid : 0;
 	return false;
 }
 
-static void
-guardian_begin(struct guardian *g, const void *frame, size_t len)
-{
-	int out[2] = {-1, -1}, answer[2];
-
-	g->starts = strcmp(g->op->name, "start") == 0;
-	if (pipe2(answer, O_CLOEXEC) < 0 ||
-	    (!g->starts && pipe2(out, O_CLOEXEC) < 0))
-		_exit(WORKER_LIMIT);
-	if (guardian_child(g, TASK, "erlxc-monitor")) {
-		if (!g->starts) {
-			dup2(out[1], STDOUT_FILENO);
-			dup2(out[1], STDERR_FILENO);
-		}
-		call_run(answer[1], g->op, frame, len);
-		_exit(0);
-	}
-	if (g->pid[TASK] == 0)
-		_exit(WORKER_LIMIT);
-	close(answer[1]);
-	fd_close(&out[1]);
-	g->answer = answer[0];
-	g->output = out[0];
-	fcntl(g->answer, F_SETFL, O_NONBLOCK);
-	port.x.ward->monitor = g->pid[TASK];
-	if (g->starts && guardian_child(g, WATCH, "erlxc-watch"))
-		_exit(op_watch(&port.x) ? 0 : 1);
-	if (g->starts && g->pid[WATCH] == 0)
-		guardian_force(g); /* nobody would tell that init runs */
-}
-
-/* {ok, Pid}: the answer to start. */
-static void
-guardian_started(struct guardian *g)
-{
-	struct call call;
-
-	call_init(&call, OP_OK);
-	etf_put_tuple(&call.result, 2);
-	etf_put_atom(&call.result, "ok");
-	etf_put_int(&call.result, port.x.ward->init);
-	call_send(g->port, OP_OK, &call);
-	g->running = true;
-}
-
-/* {exited, {exit_status, N} | {signal, N} | unknown}: an event. */
-static void
-guardian_exited(int fd)
-{
-	const struct ward *ward = port.x.ward;
-	const bool sig = WIFSIGNALED(ward->status);
-	struct call call;
-
-	call_init(&call, OP_OK);
-	etf_put_tuple(&call.result, 2);
-	etf_put_atom(&call.result, "exited");
-	if (ward->ended) {
-		etf_put_tuple(&call.result, 2);
-		etf_put_atom(&call.result, sig ? "signal" : "exit_status");
-		etf_put_int(&call.result,
-		    sig ? WTERMSIG(ward->status) : WEXITSTATUS(ward->status));
-	} else {
-		etf_put_atom(&call.result, "unknown");
-	}
-	call_send(fd, MSG_EVENT, &call);
-}
-
-/*
- * The task is killed together with its process group: a create's template, a
- * start's hooks. Killing a monitor kills init (PDEATHSIG) and leaves cgroups,
- * which are found by the monitor's own while it lives.
- */
+/* With its process group: a create's template, a start's hooks. Killing a
+ * monitor kills init (PDEATHSIG) and leaves cgroups, which are found by the
+ * monitor's own while it lives. */
 static void
 guardian_force(struct guardian *g)
 {
@@ -847,10 +739,59 @@ guardian_force(struct guardian *g)
 			group_kill(g->pid[i]);
 }
 
-/*
- * The container must come down. One that is still starting gets the grace to
- * come up, since only a running one can be stopped in good order.
- */
+static void
+guardian_begin(struct guardian *g, const struct request *req)
+{
+	int out[2] = {-1, -1};
+
+	g->starts = strcmp(req->op->name, "start") == 0;
+	g->answer = memfd_create("answer", MFD_CLOEXEC);
+	if (g->signals < 0 || g->answer < 0 ||
+	    (!g->starts && pipe2(out, O_CLOEXEC) < 0))
+		_exit(WORKER_LIMIT);
+	if (guardian_child(g, TASK, "erlxc-monitor")) {
+		if (!g->starts) {
+			dup2(out[1], STDOUT_FILENO);
+			dup2(out[1], STDERR_FILENO);
+		}
+		call_run(g->answer, req);
+		_exit(0);
+	}
+	if (g->pid[TASK] == 0)
+		_exit(WORKER_LIMIT);
+	fd_free(&out[1]);
+	g->output = out[0];
+	port.x.ward->monitor = g->pid[TASK];
+	if (g->starts && guardian_child(g, WATCH, "erlxc-watch"))
+		_exit(op_watch(&port.x) ? 0 : 1);
+	if (g->starts && g->pid[WATCH] == 0)
+		guardian_force(g); /* nobody would tell that init runs */
+}
+
+/* {exited, {exit_status, N} | {signal, N} | unknown}: an event. */
+static void
+guardian_exited(int fd)
+{
+	const struct ward *ward = port.x.ward;
+	const bool sig = WIFSIGNALED(ward->status);
+	struct call call;
+
+	call_init(&call, OP_EVENT);
+	etf_put_tuple(&call.result, 2);
+	etf_put_atom(&call.result, "exited");
+	if (ward->ended) {
+		etf_put_tuple(&call.result, 2);
+		etf_put_atom(&call.result, sig ? "signal" : "exit_status");
+		etf_put_int(&call.result,
+		    sig ? WTERMSIG(ward->status) : WEXITSTATUS(ward->status));
+	} else {
+		etf_put_atom(&call.result, "unknown");
+	}
+	call_send(fd, &call);
+}
+
+/* The container must come down. One that is still starting gets the grace to
+ * come up, since only a running one can be stopped in good order. */
 static void
 guardian_leave(struct guardian *g)
 {
@@ -880,7 +821,7 @@ guardian_told(struct guardian *g)
 	if (n < 0 && (errno == EINTR || errno == EAGAIN))
 		return;
 	if (n <= 0) {
-		fd_close(&g->port);
+		fd_free(&g->port);
 		if (g->policy != PERMANENT || !g->starts)
 			guardian_leave(g);
 	} else if (tell <= PERMANENT) {
@@ -903,30 +844,12 @@ guardian_output(struct guardian *g)
 	const size_t room = sizeof(g->tail) - len;
 	const size_t keep = g->taillen < room ? g->taillen : room;
 
-	if (len == 0) {
-		fd_close(&g->output);
-		return;
-	}
+	if (len == 0)
+		fd_free(&g->output);
 	write_all(STDERR_FILENO, buf, len);
 	memmove(g->tail, g->tail + g->taillen - keep, keep);
 	memcpy(g->tail + keep, buf, len);
 	g->taillen = keep + len;
-}
-
-/* Reads what the task has answered so far. */
-static void
-guardian_answered(struct guardian *g)
-{
-	char buf[4096];
-	ssize_t n = 1;
-
-	while (g->answer >= 0 && n > 0) {
-		n = read(g->answer, buf, sizeof(buf));
-		if (n > 0)
-			etf_put_raw(&g->reply, buf, (size_t)n);
-	}
-	if (n == 0)
-		fd_close(&g->answer);
 }
 
 /* True when the child has ended, with *status. */
@@ -944,36 +867,31 @@ guardian_reap(struct guardian *g, int which, int *status)
 static bool
 guardian_forward(struct guardian *g)
 {
-	const uint8_t *p = g->reply.data;
+	const off_t end = lseek(g->answer, 0, SEEK_END);
 	struct message m;
-	struct call call;
+	off_t at = 0;
 
-	if (g->reply.error != ETF_OK || g->reply.len < sizeof(m))
+	if (pread(g->answer, &m, sizeof(m), 0) != sizeof(m) ||
+	    (size_t)end - sizeof(m) != (size_t)m.result + m.why)
 		return false;
-	memcpy(&m, p, sizeof(m));
-	p += sizeof(m);
-	if (g->reply.len - sizeof(m) != (size_t)m.result + m.why)
-		return false;
-	call_init(&call, OP_OK);
-	etf_put_raw(&call.result, p, m.result);
-	etf_put_raw(&call.why, p + m.result, m.why);
 	if (m.verdict == OP_FAILED && g->taillen > 0) {
-		etf_put_raw(&call.why, "\n", m.why > 0);
-		etf_put_raw(&call.why, g->tail, g->taillen);
+		write_all(g->answer, "\n", m.why > 0);
+		write_all(g->answer, g->tail, g->taillen);
+		m.why += (uint32_t)g->taillen + (m.why > 0);
+		if (pwrite(g->answer, &m, sizeof(m), 0) < 0)
+			return false;
 	}
-	call_send(g->port, m.verdict, &call);
+	while (sendfile(g->port, g->answer, &at, FRAME_MAX) > 0)
+		;
 	return true;
 }
 
-/*
- * Destroys what is defined, or half created, in a child that can be killed: a
- * hook or a storage tool may hang. A directory may take its time.
- */
+/* Destroys what is defined, or half created, in a child that can be killed: a
+ * hook or a storage tool may hang. A directory may take its time. */
 static void
 guardian_discard(void)
 {
 	const pid_t self = getpid();
-	struct pollfd end = {-1, POLLIN, 0};
 	int p[2];
 	pid_t pid;
 
@@ -986,18 +904,14 @@ guardian_discard(void)
 		_exit(0);
 	}
 	close(p[1]);
-	end.fd = p[0];
-	if (poll(&end, 1, DISCARD_MS) <= 0)
+	if (!polled(p[0], POLLIN, DISCARD_MS))
 		group_kill(pid);
 	close(p[0]);
-	while (waitpid(pid, NULL, 0) < 0 && errno == EINTR)
-		;
+	waitpid(pid, NULL, 0);
 }
 
-/*
- * The task has ended, by itself, brought down or killed. What it left is
- * removed before anybody is told, so that an answer finds a clean house.
- */
+/* The task has ended, by itself, brought down or killed. What it left is
+ * removed before anybody is told, so that an answer finds a clean house. */
 static void
 guardian_ended(struct guardian *g, int status)
 {
@@ -1016,23 +930,30 @@ guardian_ended(struct guardian *g, int status)
 	ward->monitor = 0;
 	if (!g->running && !guardian_forward(g)) {
 		call_lost(&call, status);
-		call_send(g->port, call.verdict, &call);
+		call_send(g->port, &call);
 	}
 	if (g->running || ward->ended)
 		guardian_exited(g->port);
 	g->done = g->port < 0 || g->policy != TEMPORARY;
 }
 
-/* Children that have ended. Not the end of the answer tells, which what a
- * killed monitor has forked may hold, but SIGCHLD. */
+/* Children that have ended: SIGCHLD tells, not the end of a pipe, which what a
+ * killed monitor has forked may hold. */
 static void
 guardian_children(struct guardian *g)
 {
+	struct call call;
 	int status;
 
 	if (guardian_reap(g, WATCH, &status)) {
-		if (status == 0)
-			guardian_started(g);
+		if (status == 0) { /* {ok, Pid}: the answer to start */
+			call_init(&call, OP_OK);
+			etf_put_tuple(&call.result, 2);
+			etf_put_atom(&call.result, "ok");
+			etf_put_int(&call.result, port.x.ward->init);
+			call_send(g->port, &call);
+			g->running = true;
+		}
 		if (g->leave)
 			guardian_leave(g);
 		else if (WIFSIGNALED(status) && g->pid[TASK] > 0)
@@ -1041,89 +962,54 @@ guardian_children(struct guardian *g)
 	if (guardian_reap(g, DOWN, &status) && status != 0)
 		guardian_force(g);
 	if (guardian_reap(g, TASK, &status)) {
-		guardian_answered(g);
-		for (int i = 0;
-		     i < 128 && g->output >= 0 &&
-		     poll(&(struct pollfd){g->output, POLLIN, 0}, 1, 0) > 0;
-		     i++)
+		for (int i = 0; i < 128 && polled(g->output, POLLIN, 0); i++)
 			guardian_output(g);
-		fd_close(&g->output);
-		fd_close(&g->answer);
+		fd_free(&g->output);
 		guardian_ended(g, status);
 	}
 }
 
-static void
-guardian_turn(struct guardian *g)
-{
-	struct pollfd fds[] = {{g->port, POLLIN, 0}, {g->output, POLLIN, 0},
-	    {g->answer, POLLIN, 0}};
-	const int64_t left = g->deadline - now_ms();
-	const int64_t ms = left > 0 ? left : 0;
-	const struct timespec ts = {ms / 1000, ms % 1000 * 1000000};
-	sigset_t none;
-	int n;
-
-	sigemptyset(&none); /* SIGCHLD comes here and nowhere else */
-	n = ppoll(fds, sizeof(fds) / sizeof(*fds),
-	    g->deadline == 0 ? NULL : &ts, &none);
-	if (n == 0)
-		guardian_force(g);
-	if (n > 0 && fds[0].revents)
-		guardian_told(g);
-	if (n > 0 && fds[1].revents)
-		guardian_output(g);
-	if (n > 0 && fds[2].revents)
-		guardian_answered(g);
-	guardian_children(g);
-}
-
-static void
-on_child(int signo)
-{
-	(void)signo; /* interrupts ppoll */
-}
-
-/*
- * The guardian's whole life. It ignores the signals that a terminal or a
- * service manager sends to all of a service's processes: its clean-up is what
- * they wait for. Its children have the default dispositions.
- */
+/* The signals that a terminal or a service manager sends to all of a service's
+ * processes do not end it: its clean-up is what they wait for. */
 static void __attribute__((noreturn))
-guardian_main(int fd, const struct op *op, const void *frame, size_t len)
+guardian_main(int fd, const struct request *req)
 {
-	struct guardian g = {.op = op, .port = fd, .output = -1, .answer = -1};
-	sigset_t chld;
+	struct guardian g = {
+	    .signals = signals_open(), .port = fd, .output = -1};
+	struct signalfd_siginfo si;
+	int64_t left;
 
-	sigemptyset(&chld);
-	sigaddset(&chld, SIGCHLD);
-	sigprocmask(SIG_BLOCK, &chld, NULL);
-	signal(SIGCHLD, on_child);
 	g.policy = port.x.daemonize ? PERMANENT : port.x.type;
-	etf_init(&g.reply, 2 * FRAME_MAX);
-	signal(SIGTERM, SIG_IGN);
-	signal(SIGHUP, SIG_IGN);
-	signal(SIGINT, SIG_IGN);
-	signal(SIGPIPE, SIG_IGN);
-	if (op != NULL)
-		guardian_begin(&g, frame, len);
-	while (!g.done)
-		guardian_turn(&g);
+	if (req != NULL)
+		guardian_begin(&g, req);
+	while (!g.done) {
+		struct pollfd fds[] = {{g.signals, POLLIN, 0},
+		    {g.port, POLLIN, 0}, {g.output, POLLIN, 0}};
+
+		left = g.deadline - now_ms();
+		left = g.deadline == 0 ? -1 : left > 0 ? left : 0;
+		if (poll(fds, sizeof(fds) / sizeof(*fds), (int)left) == 0)
+			guardian_force(&g);
+		if (fds[1].revents)
+			guardian_told(&g);
+		if (fds[2].revents)
+			guardian_output(&g);
+		while (read(g.signals, &si, sizeof(si)) > 0)
+			; /* before looking: who ends later signals anew */
+		guardian_children(&g);
+	}
 	if (g.port < 0 && g.policy == TEMPORARY)
 		guardian_discard();
 	_exit(0);
 }
 
-/*
- * In place of a guardian that was killed: its task was killed with it
- * (PDEATHSIG), the container's init with the task. What is left is removed.
- */
+/* In place of a guardian that was killed: its task was killed with it
+ * (PDEATHSIG), the container's init with the task. What is left is removed. */
 static void __attribute__((noreturn)) guardian_recover(int fd)
 {
 	struct ward *ward = port.x.ward;
 	struct call call;
 
-	signal(SIGPIPE, SIG_IGN);
 	if (ward->cgroups[0] == '\0' && ward->monitor > 0)
 		ns_cgroup_read(
 		    ward->monitor, ward->cgroups, sizeof(ward->cgroups));
@@ -1137,35 +1023,29 @@ static void __attribute__((noreturn)) guardian_recover(int fd)
 	if (ward->init > 0)
 		guardian_exited(fd);
 	call_lost(&call, SIGKILL);
-	call_send(fd, call.verdict, &call);
+	call_send(fd, &call);
 	_exit(0);
 }
 
 /* --- Workers, seen from the port --------------------------------------- */
 
-/* The port has forked a guardian for `op`, or an idle one for NULL. */
+/* A guardian for `req`, or an idle one for NULL. */
 static struct worker *
-guardian_fork(const struct op *op, struct request *req)
+guardian_fork(const struct request *req)
 {
-	struct erlxc *x = &port.x;
+	const struct op *op = req ? req->op : NULL;
+	struct ward *ward = mmap(NULL, sizeof(*ward), PROT_READ | PROT_WRITE,
+	    MAP_SHARED | MAP_ANONYMOUS, -1, 0);
 	struct worker *w;
 	int fd;
 
-	x->ward = mmap(NULL, sizeof(*x->ward), PROT_READ | PROT_WRITE,
-	    MAP_SHARED | MAP_ANONYMOUS, -1, 0);
-	if (x->ward == MAP_FAILED) {
-		x->ward = NULL;
+	if (ward == MAP_FAILED)
 		return NULL;
-	}
-	w = worker_fork(ROLE_GUARDIAN, op, "erlxc-guardian", &fd);
+	w = worker_fork(ROLE_GUARDIAN, "erlxc-guardian", op, ward, &fd);
 	if (fd >= 0)
-		guardian_main(
-		    fd, op, req ? req->frame : NULL, req ? req->len : 0);
-	if (w != NULL)
-		w->ward = x->ward;
-	else
-		munmap(x->ward, sizeof(*x->ward));
-	x->ward = NULL;
+		guardian_main(fd, req);
+	if (w == NULL)
+		munmap(ward, sizeof(*ward));
 	return w;
 }
 
@@ -1176,22 +1056,21 @@ guardian_tell(struct worker *w, uint8_t tell)
 		send(w->src.fd, &tell, 1, MSG_NOSIGNAL | MSG_DONTWAIT);
 }
 
-/* All guardians but one end, if they have nothing but the duty to discard. */
+/* To all guardians but one. An idle one ends when it is released, or when the
+ * container is temporary no more. */
 static void
-guard_release(const struct worker *keep)
+guard_tell(const struct worker *keep, uint8_t tell)
 {
 	for (struct worker *w = port.workers; w != NULL; w = w->next) {
 		if (w == keep || w->role != ROLE_GUARDIAN || w->ended)
 			continue;
-		w->released = w->op == NULL;
-		guardian_tell(w, TELL_RELEASE);
+		w->released = w->op == NULL && tell != TEMPORARY;
+		guardian_tell(w, tell);
 	}
 }
 
-/*
- * A temporary container has a guardian at every time: the one of its start or
- * create, otherwise an idle one.
- */
+/* A temporary container has a guardian at every time: the one of its start or
+ * create, otherwise an idle one. */
 static void
 guard_update(void)
 {
@@ -1200,7 +1079,7 @@ guard_update(void)
 	for (struct worker *w = port.workers; w != NULL; w = w->next)
 		if (w->role == ROLE_GUARDIAN && !w->ended && !w->released)
 			return;
-	guardian_fork(NULL, NULL);
+	guardian_fork(NULL);
 }
 
 /* The container has another name or path: what guards it must know. */
@@ -1208,21 +1087,7 @@ static void
 guard_renew(void)
 {
 	if (port.x.type == TEMPORARY)
-		guard_release(guardian_fork(NULL, NULL));
-}
-
-/* The type or daemonize has been set: the guardians learn of it. */
-static void
-guard_policy(void)
-{
-	const uint8_t policy = port.x.daemonize ? PERMANENT : port.x.type;
-
-	for (struct worker *w = port.workers; w != NULL; w = w->next)
-		if (w->role == ROLE_GUARDIAN) {
-			w->released = w->op == NULL && policy != TEMPORARY;
-			guardian_tell(w, policy);
-		}
-	guard_update();
+		guard_tell(guardian_fork(NULL), TELL_RELEASE);
 }
 
 /* A call has succeeded; before its answer is sent. */
@@ -1244,52 +1109,19 @@ call_after(const struct op *op, const void *frame, size_t len)
 	}
 	if (port.query != NULL && op->flags & (OP_RELOAD | OP_CONFIG)) {
 		port.query->stale = true;
-		if (!port.asked)
-			shutdown(port.query->src.fd, SHUT_WR);
+		shutdown(port.query->src.fd, SHUT_WR);
 	}
 }
 
-/* The request that a worker is at. */
-static struct request *
-worker_request(struct worker *w)
-{
-	if (w->role != ROLE_QUERY)
-		return w->req;
-	return w == port.query && port.asked ? port.queries : NULL;
-}
-
-/* The worker has no more to do with its request, which is answered. */
+/* Answers the worker's request. */
 static void
-worker_idle(struct worker *w)
+worker_reply(struct worker *w, const struct call *call)
 {
-	if (w->role == ROLE_QUERY) {
-		port.asked = false;
-		request_pop(&port.queries);
-		if (w->stale)
-			shutdown(w->src.fd, SHUT_WR);
-		return;
-	}
+	send_call(w->req->id, call);
+	if (w->req->op->flags & OP_EXCL)
+		port.exclusive = false;
 	free(w->req);
 	w->req = NULL;
-	if (port.exclusive == w)
-		port.exclusive = NULL;
-}
-
-static void
-worker_answer(struct worker *w, const struct message *m, const uint8_t *p)
-{
-	struct request *req = worker_request(w);
-
-	if (m->verdict == MSG_EVENT) {
-		send_frame("event", 0, p, m->result, NULL, 0);
-		return;
-	}
-	if (req == NULL)
-		return;
-	if (m->verdict == OP_OK)
-		call_after(req->op, req->frame, req->len);
-	send_answer(req->id, m->verdict, p, m->result, p + m->result, m->why);
-	worker_idle(w);
 }
 
 /* Takes the complete messages out of a worker's inbox. */
@@ -1297,16 +1129,26 @@ static void
 worker_messages(struct worker *w)
 {
 	struct etf_writer *in = &w->inbox;
+	size_t at = 0, size;
 	struct message m;
-	size_t at = 0;
+	struct call call;
 
-	while (in->len - at >= sizeof(m)) {
+	for (; in->len - at >= sizeof(m); at += size) {
 		memcpy(&m, in->data + at, sizeof(m));
-		if (in->len - at - sizeof(m) < (size_t)m.result + m.why)
+		size = sizeof(m) + m.result + m.why;
+		if (in->len - at < size)
 			break;
-		at += sizeof(m);
-		worker_answer(w, &m, in->data + at);
-		at += (size_t)m.result + m.why;
+		call = (struct call){.verdict = (enum verdict)m.verdict};
+		call.result.data = in->data + at + sizeof(m);
+		call.result.len = m.result;
+		call.why.data = call.result.data + m.result;
+		call.why.len = m.why;
+		if (call.verdict == OP_OK && w->req != NULL)
+			call_after(w->req->op, w->req->frame, w->req->len);
+		if (call.verdict == OP_EVENT)
+			send_call(0, &call);
+		else if (w->req != NULL)
+			worker_reply(w, &call);
 	}
 	if (at == 0)
 		return;
@@ -1319,19 +1161,15 @@ worker_ready(struct source *src)
 {
 	struct worker *w = (struct worker *)src;
 	uint8_t buf[16384];
-	ssize_t n;
+	const ssize_t n = read(src->fd, buf, sizeof(buf));
 
-	n = read(src->fd, buf, sizeof(buf));
-	if (n < 0 && (errno == EAGAIN || errno == EINTR))
-		return;
-	if (n <= 0) {
+	if (n == 0 || (n < 0 && errno != EAGAIN && errno != EINTR))
 		source_close(src); /* the rest comes with SIGCHLD */
+	if (n <= 0)
 		return;
-	}
 	etf_put_raw(&w->inbox, buf, (size_t)n);
 	worker_messages(w);
-	query_pump();
-	exclusive_pump();
+	requests_pump();
 }
 
 /* A guardian was killed: another process does what it would have done. */
@@ -1341,50 +1179,37 @@ worker_recover(struct worker *w)
 	struct worker *r;
 	int fd;
 
-	port.x.ward = w->ward;
-	r = worker_fork(ROLE_GUARDIAN, w->op, "erlxc-recover", &fd);
+	r = worker_fork(ROLE_GUARDIAN, "erlxc-recover", w->op, w->ward, &fd);
 	if (fd >= 0)
 		guardian_recover(fd);
-	port.x.ward = NULL;
 	if (r == NULL)
 		return;
-	r->ward = w->ward;
 	w->ward = NULL;
 	r->req = w->req; /* answered, and others let in, when all is clean */
 	w->req = NULL;
-	if (port.exclusive == w)
-		port.exclusive = r;
 }
 
-/*
- * The worker has been reaped. What it has sent is read first; a call that it
- * left unanswered ends by its status.
- */
+/* The worker has been reaped. What it has sent is read first; a call that it
+ * left unanswered ends by its status. */
 static void
 worker_ended(struct worker *w, int status)
 {
-	struct request *req;
 	struct call call;
 
 	w->ended = true;
-	while (w->src.fd >= 0 &&
-	       poll(&(struct pollfd){w->src.fd, POLLIN, 0}, 1, 0) > 0)
+	if (port.query == w)
+		port.query = NULL;
+	while (polled(w->src.fd, POLLIN, 0))
 		worker_ready(&w->src);
 	source_close(&w->src);
 	if (WIFSIGNALED(status) && w->role == ROLE_GUARDIAN &&
 	    w->ward != NULL && (w->ward->monitor > 0 || port.halting))
 		worker_recover(w);
-	req = worker_request(w);
-	if (req != NULL) {
+	if (w->req != NULL) {
 		call_lost(&call, status);
-		send_answer(req->id, call.verdict, call.result.data,
-		    call.result.len, call.why.data, call.why.len);
-		etf_free(&call.result);
-		etf_free(&call.why);
-		worker_idle(w);
+		worker_reply(w, &call);
+		call_free(&call);
 	}
-	if (port.query == w)
-		port.query = NULL;
 }
 
 /* Frees the workers that ended in this turn of the loop, when no event that is
@@ -1392,12 +1217,10 @@ worker_ended(struct worker *w, int status)
 static void
 workers_sweep(void)
 {
-	struct worker **link = &port.workers;
-	bool any = false;
+	struct worker **link = &port.workers, *w;
+	const unsigned int before = port.nworkers;
 
-	while (*link != NULL) {
-		struct worker *w = *link;
-
+	while ((w = *link) != NULL) {
 		if (!w->ended) {
 			link = &w->next;
 			continue;
@@ -1408,134 +1231,54 @@ workers_sweep(void)
 		etf_free(&w->inbox);
 		free(w);
 		port.nworkers--;
-		any = true;
 	}
-	if (!any || port.halting)
+	if (port.nworkers == before || port.halting)
 		return;
 	guard_update();
-	query_pump();
-	exclusive_pump();
+	requests_pump();
 }
 
-/* SIGCHLD: by pid, since what liblxc forks in this process is liblxc's. */
-static void
-workers_reap(void)
-{
-	int status;
-
-	for (struct worker *w = port.workers; w != NULL; w = w->next)
-		if (!w->ended && waitpid(w->pid, &status, WNOHANG) == w->pid)
-			worker_ended(w, status);
-}
-
-/* --- Queries: one kept worker, one question at a time ------------------ */
+/* --- Requests at work -------------------------------------------------- */
 
 static void __attribute__((noreturn)) query_main(int fd)
 {
-	uint8_t buf[QUERY_MAX];
-	struct etf_reader r;
-	char name[OP_NAME_MAX];
-	bool known;
-	size_t len;
+	struct request *req = malloc(sizeof(*req) + QUERY_MAX);
 
 	op_forked(&port.x);
-	for (;;) {
-		if (recv(fd, &len, sizeof(len), MSG_WAITALL) != sizeof(len) ||
-		    len > sizeof(buf) ||
-		    recv(fd, buf, len, MSG_WAITALL) != (ssize_t)len)
-			_exit(0);
-		etf_open(&r, buf, len);
-		etf_get_tuple(&r, 3);
-		etf_skip(&r);
-		etf_get_atom(&r, name, sizeof(name));
-		call_run(fd,
-		    op_find(name, etf_get_list(&r, UINT32_MAX), &known), buf,
-		    len);
-	}
+	while (req != NULL &&
+	       recv(fd, req, sizeof(*req), MSG_WAITALL) == sizeof(*req) &&
+	       req->len <= QUERY_MAX &&
+	       recv(fd, req + 1, req->len, MSG_WAITALL) == (ssize_t)req->len)
+		call_run(fd, req);
+	_exit(0);
 }
 
-/* Sends the first question on if the worker is free; forks the worker. */
+/* Takes over `req`. Queries have one worker that is kept, one at a time; jobs
+ * have one each, or a guardian, but for a start that is to outlive the port. */
 static void
-query_pump(void)
+request_run(struct request *req)
 {
-	struct request *req = port.queries;
-	struct worker *w = port.query;
-	size_t len;
-	int fd;
+	const struct op *op = req->op;
+	const bool stays = port.x.daemonize || port.x.type == PERMANENT;
+	const ssize_t len = (ssize_t)(sizeof(*req) + req->len);
+	struct worker *w = NULL;
+	int fd = -1;
 
-	if (req == NULL || port.asked || port.halting)
-		return;
-	if (w != NULL && (w->stale || w->ended)) /* its end calls again */
-		return;
-	if (w == NULL) {
-		w = worker_fork(ROLE_QUERY, NULL, "erlxc-query", &fd);
+	if (op->flags & OP_QUERY) {
+		if (port.query == NULL)
+			port.query = worker_fork(
+			    ROLE_QUERY, "erlxc-query", NULL, NULL, &fd);
 		if (fd >= 0)
 			query_main(fd);
-		if (w == NULL) {
-			send_raise(req->id, "system_limit");
-			request_pop(&port.queries);
-			return;
-		}
-		port.query = w;
-	}
-	port.asked = true;
-	/* The socket is empty and takes QUERY_MAX at once. */
-	len = sizeof(req->len) + req->len;
-	if (send(w->src.fd, (char *)req + offsetof(struct request, len), len,
-		MSG_NOSIGNAL) != (ssize_t)len)
-		group_kill(w->pid);
-}
-
-/*
- * Questions that have waited too long get their timeout, the first one's worker
- * with it: the monitor does not answer. Returns ms to the next deadline or -1.
- */
-static int
-query_deadlines(void)
-{
-	const int64_t now = now_ms();
-	struct request **link = &port.queries;
-	bool first = port.asked;
-
-	while (*link != NULL && (*link)->deadline <= now) {
-		send_raise((*link)->id, "timeout");
-		if (first) {
-			group_kill(port.query->pid);
-			port.query = NULL;
-			port.asked = false;
-		}
-		first = false;
-		request_pop(link);
-	}
-	query_pump();
-	return *link ? (int)((*link)->deadline - now) : -1;
-}
-
-/* --- Jobs -------------------------------------------------------------- */
-
-static bool
-job_guarded(const struct op *op)
-{
-	const bool detached = port.x.daemonize || port.x.type == PERMANENT;
-
-	return (op->flags & OP_GUARD) &&
-	       !(detached && strcmp(op->name, "start") == 0);
-}
-
-/* Takes over `req`. */
-static void
-job_run(struct request *req)
-{
-	struct worker *w;
-	int fd;
-
-	if (job_guarded(req->op)) {
-		w = guardian_fork(req->op, req);
+		w = port.query;
+	} else if ((op->flags & OP_GUARD) &&
+		   !(stays && strcmp(op->name, "start") == 0)) {
+		w = guardian_fork(req);
 	} else {
-		w = worker_fork(ROLE_JOB, req->op, "erlxc-job", &fd);
+		w = worker_fork(ROLE_JOB, "erlxc-job", op, NULL, &fd);
 		if (fd >= 0) {
 			op_forked(&port.x);
-			call_run(fd, req->op, req->frame, req->len);
+			call_run(fd, req);
 			_exit(0);
 		}
 	}
@@ -1545,40 +1288,60 @@ job_run(struct request *req)
 		return;
 	}
 	w->req = req;
-	if (req->op->flags & OP_EXCL)
-		port.exclusive = w;
+	if (op->flags & OP_EXCL)
+		port.exclusive = true;
 	if (w->role == ROLE_GUARDIAN)
-		guard_release(w);
+		guard_tell(w, TELL_RELEASE);
+	/* The socket is empty and takes QUERY_MAX at once. */
+	if (w->role == ROLE_QUERY &&
+	    send(w->src.fd, req, (size_t)len, MSG_NOSIGNAL) != len)
+		group_kill(w->pid);
 }
 
+/* Runs what waited; called when a worker has answered or ended. */
 static void
-exclusive_pump(void)
+requests_pump(void)
 {
-	struct request *req;
+	while (port.queries != NULL && !port.halting &&
+	       (port.query == NULL || !(port.query->req || port.query->stale)))
+		request_run(request_take(&port.queries));
+	while (port.waiting != NULL && !port.halting && !port.exclusive)
+		request_run(request_take(&port.waiting));
+}
 
-	while (
-	    port.exclusive == NULL && port.waiting != NULL && !port.halting) {
-		req = port.waiting;
-		port.waiting = req->next;
-		req->next = NULL;
-		job_run(req);
+/* Questions that have waited too long get their timeout, the one being asked
+ * with its worker: the monitor does not answer. Returns ms to the next, or -1.
+ */
+static int
+query_deadlines(void)
+{
+	const int64_t now = now_ms();
+	struct request *req = port.query ? port.query->req : NULL;
+
+	if (req != NULL && req->deadline <= now) {
+		send_raise(req->id, "timeout");
+		req->id = 0;
+		group_kill(port.query->pid);
+		port.query = NULL;
 	}
+	while (port.queries != NULL && port.queries->deadline <= now) {
+		send_raise(port.queries->id, "timeout");
+		free(request_take(&port.queries));
+	}
+	requests_pump();
+	req = port.query && port.query->req ? port.query->req : port.queries;
+	return req ? (int)(req->deadline - now) : -1;
 }
 
 /* Removes a request that no worker has begun. */
 static bool
-cancel_waiting(struct request **list, uint32_t id, bool keep_first)
+cancel_waiting(struct request **list, uint32_t id)
 {
-	if (keep_first && *list != NULL && (*list)->id == id) {
-		(*list)->id = 0;
-		return true;
-	}
-	for (; *list != NULL; list = &(*list)->next) {
+	for (; *list != NULL; list = &(*list)->next)
 		if ((*list)->id == id) {
-			request_pop(list);
+			free(request_take(list));
 			return true;
 		}
-	}
 	return false;
 }
 
@@ -1586,8 +1349,8 @@ cancel_waiting(struct request **list, uint32_t id, bool keep_first)
 static void
 cancel(uint32_t id)
 {
-	if (id == 0 || cancel_waiting(&port.queries, id, port.asked) ||
-	    cancel_waiting(&port.waiting, id, false))
+	if (id == 0 || cancel_waiting(&port.queries, id) ||
+	    cancel_waiting(&port.waiting, id))
 		return;
 	for (struct worker *w = port.workers; w != NULL; w = w->next) {
 		if (w->req == NULL || w->req->id != id)
@@ -1595,7 +1358,7 @@ cancel(uint32_t id)
 		w->req->id = 0;
 		if (w->role == ROLE_GUARDIAN)
 			guardian_tell(w, TELL_CANCEL);
-		else if (!(w->op->flags & OP_KEEP))
+		else if (w->role == ROLE_JOB && !(w->op->flags & OP_KEEP))
 			group_kill(w->pid);
 	}
 }
@@ -1605,9 +1368,7 @@ cancel(uint32_t id)
 static void
 run_inline(const struct op *op, uint32_t id, const void *frame, size_t len)
 {
-	const enum lifetime type = port.x.type;
-	const bool daemonize = port.x.daemonize;
-	const char *const path = port.x.path;
+	const struct erlxc old = port.x;
 	struct etf_reader args;
 	struct call call;
 
@@ -1617,13 +1378,13 @@ run_inline(const struct op *op, uint32_t id, const void *frame, size_t len)
 		call_after(op, frame, len);
 	else
 		log_ready(&port.log); /* before the pipe is full */
-	send_answer(id, call.verdict, call.result.data, call.result.len,
-	    call.why.data, call.why.len);
-	etf_free(&call.result);
-	etf_free(&call.why);
-	if (type != port.x.type || daemonize != port.x.daemonize)
-		guard_policy();
-	if (path != port.x.path)
+	send_call(id, &call);
+	call_free(&call);
+	if (port.x.type != old.type || port.x.daemonize != old.daemonize) {
+		guard_tell(NULL, port.x.daemonize ? PERMANENT : port.x.type);
+		guard_update();
+	}
+	if (port.x.path != old.path)
 		guard_renew();
 }
 
@@ -1640,18 +1401,21 @@ dispatch(const struct op *op, uint32_t id, const void *frame, size_t len)
 		send_raise(id, "badarg");
 		return;
 	}
-	req = request_new(op, id, frame, len);
+	req = malloc(sizeof(*req) + len);
 	if (req == NULL) {
 		send_raise(id, "system_limit");
-	} else if (op->flags & OP_QUERY) {
-		request_append(&port.queries, req);
-		query_pump();
-	} else if (op->flags & OP_EXCL) {
-		request_append(&port.waiting, req);
-		exclusive_pump();
-	} else {
-		job_run(req);
+		return;
 	}
+	*req = (struct request){.op = op, .id = id, .len = len};
+	req->deadline = now_ms() + QUERY_TIMEOUT_MS;
+	memcpy(req->frame, frame, len);
+	if (op->flags & OP_QUERY)
+		request_append(&port.queries, req);
+	else if (op->flags & OP_EXCL)
+		request_append(&port.waiting, req);
+	else
+		request_run(req);
+	requests_pump();
 }
 
 /* The control words, which are not the container's business: no rows. */
@@ -1662,14 +1426,14 @@ control(const char *name, struct etf_reader *r, uint32_t argc)
 
 	if (strcmp(name, "halt") == 0 && argc == 0) {
 		halt_begin();
-		return true;
-	}
-	if (strcmp(name, "cancel") != 0 || argc != 1)
+	} else if (strcmp(name, "cancel") == 0 && argc == 1) {
+		id = (uint32_t)etf_get_uint(r, UINT32_MAX);
+		etf_get_nil(r);
+		if (etf_done(r))
+			cancel(id);
+	} else {
 		return false;
-	id = (uint32_t)etf_get_uint(r, UINT32_MAX);
-	etf_get_nil(r);
-	if (etf_done(r))
-		cancel(id);
+	}
 	return true;
 }
 
@@ -1680,27 +1444,23 @@ frame_handle(const uint8_t *frame, size_t len)
 	const struct op *op;
 	char name[OP_NAME_MAX];
 	uint32_t id, argc;
-	bool known;
+	bool known = false, atom;
 
 	if (!etf_check(frame, len))
 		die(EX_PROTOCOL, "malformed frame of %zu bytes", len);
 	etf_open(&r, frame, len);
 	etf_get_tuple(&r, 3);
 	id = (uint32_t)etf_get_uint(&r, UINT32_MAX);
-	if (r.error != ETF_OK || etf_peek(&r) != ETF_ATOM)
-		die(EX_PROTOCOL, "a frame that is no {Id, Command, Args}");
+	atom = etf_peek(&r) == ETF_ATOM;
 	etf_get_atom(&r, name, sizeof(name));
-	if (r.error != ETF_OK) { /* a longer name than any row's */
-		send_raise(id, "undef");
-		return;
-	}
 	argc = etf_get_list(&r, UINT32_MAX);
-	if (r.error != ETF_OK)
+	/* ETF_RANGE: a longer name than any row's. */
+	if (!atom || (r.error != ETF_OK && r.error != ETF_RANGE))
 		die(EX_PROTOCOL, "a frame that is no {Id, Command, Args}");
-	op = op_find(name, argc, &known);
+	op = r.error == ETF_OK ? op_find(name, argc, &known) : NULL;
 	if (op != NULL)
 		dispatch(op, id, frame, len);
-	else if (!control(name, &r, argc))
+	else if (r.error != ETF_OK || !control(name, &r, argc))
 		send_raise(id, known ? "badarg" : "undef");
 }
 
@@ -1716,22 +1476,19 @@ frame_length(const uint8_t *p)
 	return len;
 }
 
-/* Makes room for the frame that begins the buffer; gives back what a longer
- * one took. */
+/* Room for the frame that begins the buffer; no more than INPUT_MIN else. */
 static void
 input_reserve(void)
 {
-	size_t need = INPUT_MIN;
-	uint8_t *p;
+	size_t need = port.inlen >= 4 ? frame_length(port.inbuf) + 4 : 0;
 
-	if (port.inlen >= 4 && frame_length(port.inbuf) + 4 > need)
-		need = frame_length(port.inbuf) + 4;
+	if (need < INPUT_MIN)
+		need = INPUT_MIN;
 	if (need == port.incap)
 		return;
-	p = realloc(port.inbuf, need);
-	if (p == NULL)
+	port.inbuf = realloc(port.inbuf, need);
+	if (port.inbuf == NULL)
 		die(EX_PROTOCOL, "no memory for a frame of %zu bytes", need);
-	port.inbuf = p;
 	port.incap = need;
 }
 
@@ -1761,68 +1518,53 @@ input_ready(struct source *src)
 	ssize_t n;
 
 	if (port.throttled) { /* only a hang-up is of interest now */
-		if (poll(&(struct pollfd){src->fd, 0, 0}, 1, 0) > 0)
+		if (polled(src->fd, 0, 0))
 			halt_begin();
 		return;
 	}
 	input_reserve();
 	n = read(src->fd, port.inbuf + port.inlen, port.incap - port.inlen);
-	if (n < 0 && (errno == EAGAIN || errno == EINTR))
-		return;
-	if (n <= 0) {
+	if (n > 0)
+		port.inlen += (size_t)n;
+	else if (n == 0 || (errno != EAGAIN && errno != EINTR))
 		halt_begin();
-		return;
-	}
-	port.inlen += (size_t)n;
-	input_frames();
 }
 
 /* --- The loop ---------------------------------------------------------- */
 
+/* Children by pid, since what liblxc forks in this process is liblxc's. */
 static void
 signals_ready(struct source *src)
 {
 	struct signalfd_siginfo si;
+	int status;
 
 	while (read(src->fd, &si, sizeof(si)) == (ssize_t)sizeof(si)) {
-		if (si.ssi_signo == SIGCHLD)
-			workers_reap();
-		else
+		if (si.ssi_signo != SIGCHLD)
 			halt_begin();
+		for (struct worker *w = port.workers; w != NULL; w = w->next)
+			if (!w->ended &&
+			    waitpid(w->pid, &status, WNOHANG) == w->pid)
+				worker_ended(w, status);
 	}
 }
 
-/* True for what is at work that the port ends after. A container that is to be
- * left running keeps its guardian: init's parent is the guardian's child. */
-static bool
-awaited(const struct worker *w)
-{
-	if (w->role != ROLE_GUARDIAN)
-		return w->role == ROLE_JOB && (w->op->flags & OP_KEEP);
-	return !((port.x.daemonize || port.x.type == PERMANENT) &&
-		 w->src.fd < 0 && w->op != NULL && w->ward->init > 0);
-}
-
+/* True when nothing is at work that the port ends after. A container that is to
+ * be left running keeps its guardian: init's parent is the guardian's child. */
 static bool
 halted(void)
 {
+	const bool stays = port.x.daemonize || port.x.type == PERMANENT;
+
 	if (!port.halting)
 		return false;
 	for (struct worker *w = port.workers; w != NULL; w = w->next)
-		if (awaited(w))
+		if (w->role == ROLE_GUARDIAN
+			? !(stays && w->src.fd < 0 && w->op != NULL &&
+			      w->ward->init > 0)
+			: w->role == ROLE_JOB && (w->op->flags & OP_KEEP))
 			return now_ms() >= port.halt_deadline;
 	return true;
-}
-
-static int
-loop_timeout(void)
-{
-	int64_t left;
-
-	if (!port.halting)
-		return port.queries ? query_deadlines() : -1;
-	left = port.halt_deadline - now_ms();
-	return left > 0 ? (int)left : 0;
 }
 
 static void
@@ -1830,17 +1572,22 @@ loop(void)
 {
 	struct epoll_event events[64];
 	struct source *src;
+	int64_t left;
 	int n;
 
 	while (!halted()) {
+		left = port.halting ? port.halt_deadline - now_ms()
+				    : query_deadlines();
+		if (port.halting && left < 0)
+			left = 0;
 		n = epoll_wait(port.epoll, events,
-		    sizeof(events) / sizeof(*events), loop_timeout());
+		    sizeof(events) / sizeof(*events), (int)left);
 		for (int i = 0; i < n; i++) {
 			src = events[i].data.ptr;
 			if (src->fd >= 0)
 				src->ready(src);
 		}
-		input_frames(); /* what was left while throttled */
+		input_frames(); /* read just now, or left while throttled */
 		workers_sweep();
 	}
 }
@@ -1864,37 +1611,14 @@ word_parse(const char *opt, const char *s, const char *const *words, size_t n)
 	die(EX_USAGE_, "%s: '%s' is not one of its words; see -h", opt, s);
 }
 
-static int
-grace_parse(const char *s)
-{
-	char *end;
-	const long ms = strtol(s, &end, 10);
-
-	if (*s < '0' || *s > '9' || *end != '\0' || ms > INT_MAX / 2)
-		die(EX_USAGE_, "-s: '%s' is no number of milliseconds", s);
-	return (int)ms;
-}
-
-static int
-log_open(const char *path)
-{
-	const int fd = open(path,
-	    O_WRONLY | O_APPEND | O_CREAT | O_CLOEXEC | O_NOFOLLOW | O_NOCTTY |
-		O_NONBLOCK,
-	    0600);
-
-	if (fd < 0)
-		die(1, "-o: %s: %m", path);
-	return fd;
-}
-
 static void
 option(int c, char *arg)
 {
-	static const char *const engines[] = {"lxc"};
-	static const char *const lifetimes[] = {
-	    "temporary", "transient", "permanent"};
+	static const char *const words[] = {
+	    "temporary", "transient", "permanent", "lxc"};
 	struct erlxc *x = &port.x;
+	char *end;
+	long ms;
 
 	switch (c) {
 	case 'n':
@@ -1904,20 +1628,28 @@ option(int c, char *arg)
 		x->path = arg;
 		break;
 	case 't':
-		x->type = (enum lifetime)word_parse("-t", arg, lifetimes, 3);
+		x->type = (enum lifetime)word_parse("-t", arg, words, 3);
 		break;
 	case 'e':
-		word_parse("-e", arg, engines, 1);
+		word_parse("-e", arg, words + 3, 1);
 		break;
 	case 'o':
-		port.logfd = log_open(arg);
+		port.logfd = open(arg,
+		    O_WRONLY | O_APPEND | O_CREAT | O_CLOEXEC | O_NOFOLLOW |
+			O_NOCTTY | O_NONBLOCK,
+		    0600);
+		if (port.logfd < 0)
+			die(1, "-o: %s: %m", arg);
 		break;
 	case 'l':
 		port.want_log = word_parse("-l", arg, levels, LEVELS);
 		x->level = levels[port.want_log];
 		break;
 	case 's':
-		x->grace_ms = grace_parse(arg);
+		ms = strtol(arg, &end, 10);
+		if (*arg < '0' || *arg > '9' || *end || ms > INT_MAX / 2)
+			die(EX_USAGE_, "-s: '%s' is no number of ms", arg);
+		x->grace_ms = (int)ms;
 		break;
 	case 'v':
 		port.verbose = true;
@@ -1944,11 +1676,6 @@ options(int argc, char *argv[])
 	int c;
 
 	opterr = 0;
-	x->type = TRANSIENT;
-	x->grace_ms = 5000;
-	x->level = "error";
-	port.want_log = LEVELS;
-	port.logfd = -1;
 	while ((c = getopt_long(
 		    argc, argv, "+n:P:t:e:o:l:s:vh", longs, NULL)) != -1)
 		option(c, optarg);
@@ -1995,25 +1722,9 @@ clean_descriptors(void)
 }
 
 /*
- * Erlang ignores SIGPIPE, and whoever started Erlang may have left more: an
- * ignored SIGCHLD would make liblxc's own waitpid fail, and its daemonized
- * monitor miss its init's death.
- */
-static void
-clean_signals(void)
-{
-	sigset_t none;
-
-	for (int s = 1; s < NSIG; s++)
-		signal(s, SIG_DFL);
-	sigemptyset(&none);
-	sigprocmask(SIG_SETMASK, &none, NULL);
-}
-
-/*
- * The environment that everything runs with: fixed, but for what an ordinary
- * user's liblxc needs to find its files, and proxies, for templates. Neither
- * the loader's variables nor LXC_MEMFD_REXEC nor LISTEN_FDS get through.
+ * Fixed, but for what an ordinary user's liblxc needs to find its files, and
+ * proxies, for templates. Neither the loader's variables nor LXC_MEMFD_REXEC
+ * nor LISTEN_FDS get through.
  */
 static char **
 clean_environment(void)
@@ -2022,47 +1733,37 @@ clean_environment(void)
 	    "HOME", "XDG_RUNTIME_DIR", "http_proxy", "https_proxy", "no_proxy"};
 	static char path[] = "PATH=/usr/local/sbin:/usr/local/bin:/usr/sbin:"
 			     "/usr/bin:/sbin:/bin";
-	static char mark[] = "ERLXC_REEXECUTED=1", root[] = "HOME=/root";
+	static char mark[] = "ERLXC_REEXECUTED=1";
 	static char *env[8] = {path, mark};
 	const char *value;
 	size_t n = 2;
 
 	for (size_t i = 0; i < sizeof(kept) / sizeof(*kept); i++) {
-		value = getenv(kept[i]);
-		if (i == 0 && geteuid() == 0)
-			env[n++] = root;
-		else if (value != NULL && (i > 1 || value[0] == '/') &&
-			 asprintf(&env[n], "%s=%s", kept[i], value) >= 0)
+		value = i == 0 && geteuid() == 0 ? "/root" : getenv(kept[i]);
+		if (value != NULL && (i > 1 || value[0] == '/') &&
+		    asprintf(&env[n], "%s=%s", kept[i], value) >= 0)
 			n++;
 	}
 	return env;
 }
 
-static bool
-environment_is(char *const want[])
-{
-	char **p = environ;
-
-	for (; *want != NULL && *p != NULL; want++, p++)
-		if (strcmp(*want, *p) != 0)
-			return false;
-	return *want == NULL && *p == NULL;
-}
-
 /*
- * A process of ours inside a container can be reached through /proc/PID/exe; a
- * container that opens it for writing owns the host's program. So the program
- * executes itself once more, from a file that cannot be written, and with the
- * clean environment, which the loader and liblxc's constructors read before
- * main. That it has happened is not believed but seen.
+ * A container that opens the program for writing, through /proc/PID/exe of a
+ * process of ours inside it, owns the host's. So the program executes itself
+ * once more, from a file that cannot be written, and with the clean environment
+ * that the loader and liblxc's constructors read before main. That it has
+ * happened is not believed but seen.
  */
 static void
 reexecute(char *argv[])
 {
 	char **env = clean_environment();
+	size_t n = 0;
 	int fd;
 
-	if (environment_is(env) && ns_program_sealed())
+	while (env[n] && environ[n] && strcmp(env[n], environ[n]) == 0)
+		n++;
+	if (env[n] == NULL && environ[n] == NULL && ns_program_sealed())
 		return;
 	if (getenv("ERLXC_REEXECUTED") != NULL)
 		die(1, "cannot run from a file that nobody can write");
@@ -2073,69 +1774,38 @@ reexecute(char *argv[])
 	die(1, "cannot execute the sealed program: %m");
 }
 
-/*
- * The protocol moves to descriptors that no library prints to and no child
- * inherits; 0 is /dev/null, 1 and 2 are the log pipe. Returns its reading end.
- */
-static int
-private_descriptors(int *in, int *out)
+/* The protocol moves to descriptors that no library prints to and no child
+ * inherits; 0 is /dev/null, 1 and 2 are the log pipe. */
+static void
+private_descriptors(void)
 {
-	int log[2], null;
+	int log[2], null = open("/dev/null", O_RDWR | O_CLOEXEC);
+	char path[32];
 
-	char nonblocking[32];
-
-	*in = fcntl(STDIN_FILENO, F_DUPFD_CLOEXEC, 3);
-	*out = fcntl(STDOUT_FILENO, F_DUPFD_CLOEXEC, 3);
+	port.in.fd = fcntl(STDIN_FILENO, F_DUPFD_CLOEXEC, 3);
+	port.out.fd = fcntl(STDOUT_FILENO, F_DUPFD_CLOEXEC, 3);
 	port.errfd = fcntl(STDERR_FILENO, F_DUPFD_CLOEXEC, 3);
-	null = open("/dev/null", O_RDWR | O_CLOEXEC);
-	if (*in < 0 || *out < 0 || port.errfd < 0 || null < 0 ||
-	    pipe2(log, O_CLOEXEC) < 0)
+	if (null < 0 || port.in.fd < 0 || port.out.fd < 0 || port.errfd < 0 ||
+	    pipe2(log, O_CLOEXEC | O_NONBLOCK) < 0)
 		die(1, "no descriptors: %m");
-	dup2(null, STDIN_FILENO);
-	close(null);
 	/* The port reads this pipe: it must not wait for itself to do so. */
-	snprintf(nonblocking, sizeof(nonblocking), "/proc/self/fd/%d", log[1]);
-	null = open(nonblocking, O_WRONLY | O_NONBLOCK | O_CLOEXEC);
-	if (null < 0)
+	snprintf(path, sizeof(path), "/proc/self/fd/%d", log[1]);
+	port.logw = open(path, O_WRONLY | O_CLOEXEC);
+	if (port.logw < 0)
 		die(1, "no log pipe: %m");
-	dup2(null, STDOUT_FILENO);
-	dup2(null, STDERR_FILENO);
+	dup2(null, STDIN_FILENO);
+	dup2(log[1], STDOUT_FILENO);
+	dup2(log[1], STDERR_FILENO);
 	close(null);
-	port.logw = log[1];
-	fcntl(*in, F_SETFL, O_NONBLOCK);
-	fcntl(*out, F_SETFL, O_NONBLOCK);
-	fcntl(log[0], F_SETFL, O_NONBLOCK);
-	return log[0];
-}
-
-static int
-signals_open(void)
-{
-	sigset_t set;
-	int fd;
-
-	sigemptyset(&set);
-	sigaddset(&set, SIGCHLD);
-	sigaddset(&set, SIGTERM);
-	sigaddset(&set, SIGHUP);
-	sigaddset(&set, SIGINT);
-	sigprocmask(SIG_BLOCK, &set, NULL);
-	signal(SIGPIPE, SIG_IGN);
-	signal(SIGXFSZ, SIG_IGN); /* a log file at its limit */
-	fd = signalfd(-1, &set, SFD_CLOEXEC | SFD_NONBLOCK);
-	if (fd < 0)
-		die(1, "signalfd: %m");
-	return fd;
+	close(log[1]);
+	port.log.fd = log[0];
+	fcntl(port.in.fd, F_SETFL, O_NONBLOCK);
+	fcntl(port.out.fd, F_SETFL, O_NONBLOCK);
 }
 
 int
 main(int argc, char *argv[])
 {
-	int in, out, log;
-
-	port.errfd = STDERR_FILENO;
-	if (argc < 1)
-		return EX_USAGE_;
 	clean_signals();
 	raise_descriptors();
 	clean_descriptors();
@@ -2143,16 +1813,15 @@ main(int argc, char *argv[])
 	reexecute(argv);
 	prctl(PR_SET_NAME, "erlxc");
 	options(argc, argv);
-	log = private_descriptors(&in, &out);
+	private_descriptors();
+	port.signals.fd = signals_open();
 	port.epoll = epoll_create1(EPOLL_CLOEXEC);
 	if (port.epoll < 0)
 		die(1, "epoll_create1: %m");
-	etf_init(&port.outq, OUTPUT_MAX);
-	if (!source_add(
-		&port.signals, signals_open(), EPOLLIN, signals_ready) ||
-	    !source_add(&port.log, log, EPOLLIN, log_ready) ||
-	    !source_add(&port.out, out, 0, output_ready) ||
-	    !source_add(&port.in, in, EPOLLIN, input_ready))
+	if (!source_add(&port.signals, EPOLLIN, signals_ready) ||
+	    !source_add(&port.log, EPOLLIN, log_ready) ||
+	    !source_add(&port.out, 0, output_ready) ||
+	    !source_add(&port.in, EPOLLIN, input_ready))
 		die(1, "epoll_ctl: %m");
 	send_ready(); /* what follows takes its time while Erlang reads it */
 	op_forked(&port.x);

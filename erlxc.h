@@ -6,8 +6,6 @@
 #ifndef ERLXC_H
 #define ERLXC_H
 
-#include <sys/types.h>
-
 #include <stdio.h>
 #include <stdlib.h>
 #include <unistd.h>
@@ -37,6 +35,7 @@ fd_free(int *fd)
 {
 	if (*fd >= 0)
 		close(*fd);
+	*fd = -1;
 }
 
 static inline void
@@ -48,7 +47,6 @@ file_free(FILE **f)
 
 #define ERLXC_VERSION "0.1.0"
 #define ERLXC_PROTOCOL 1
-
 #define NAME_MAX_LEN 255u
 #define QUERY_TIMEOUT_MS 5000 /* the most that a monitor may take to answer */
 
@@ -59,11 +57,8 @@ enum lifetime {
 	PERMANENT  /* leave it running */
 };
 
-/*
- * One page shared by the port, a guardian and the guardian's children (mapped
- * before they fork), so that each knows what the others found when one of them
- * is killed. Written by the process named, read by the others after it ended.
- */
+/* A page that the port, a guardian and its children share: what each found, for
+ * the others to read when it has ended or was killed. By whom it is written: */
 struct ward {
 	pid_t monitor; /* guardian: its child, running the row */
 	pid_t init; /* watcher, or monitor when init's life was short: its pid
@@ -71,8 +66,8 @@ struct ward {
 	int status; /* monitor: init's wait status when `ended` */
 	bool ended; /* monitor: the container ran and came to an end */
 	bool husk;  /* creator: what is half done is ours to remove */
-	char cgroups
-	    [3072]; /* watcher: the monitor's /proc/PID/cgroup, then init's */
+	/* watcher: the monitor's /proc/PID/cgroup, then init's */
+	char cgroups[3072];
 };
 
 /* The container that this port serves. One per process. */
@@ -83,8 +78,7 @@ struct erlxc {
 	struct ward *ward;       /* NULL outside of a guarded row */
 	enum lifetime type;
 	bool daemonize;    /* start detached from the port */
-	int grace_ms;      /* for a clean shutdown when the owner is gone;
-				   0: kill at once */
+	int grace_ms;      /* for a clean shutdown; 0: kill at once */
 	const char *level; /* liblxc's log level: "error", "debug", ... */
 };
 
@@ -101,10 +95,8 @@ enum {
 	OP_BARE = 1 << 7    /* needs no handle */
 };
 
-/*
- * How a process that runs a row ends when the row's deadline passes inside
- * liblxc, which restarts interrupted calls: only _exit gets out of them.
- */
+/* How a process ends when its row's deadline passes inside liblxc, which
+ * restarts interrupted calls: only _exit gets out of them. */
 enum {
 	WORKER_TIMEOUT = 75, /* the monitor does not answer: raise timeout */
 	WORKER_FALSE = 76,   /* what was waited for did not come: false */
@@ -114,7 +106,8 @@ enum {
 enum verdict {
 	OP_OK,
 	OP_FAILED, /* the result says failure, the reason why */
-	OP_RAISE   /* the result is the class: badarg, notsup, ... */
+	OP_RAISE,  /* the result is the class: badarg, notsup, ... */
+	OP_EVENT   /* no row's: the result is what has happened */
 };
 
 struct strings {
@@ -199,17 +192,12 @@ bool op_discard(struct erlxc *x);
 
 /* --- ns.c --------------------------------------------------------------- */
 
-/*
- * Kills what is left in the cgroups that `cgroups` names (the text of
- * /proc/PID/cgroup of an init and its monitor, one after the other) and removes
- * them. For a container whose monitor was killed. cgroups(7).
- */
+/* Kills what is left in the cgroups that `cgroups` names (the /proc/PID/cgroup
+ * of an init and its monitor, one after the other) and removes them. */
 void ns_cgroup_purge(const char *cgroups);
 
-/*
- * Removes the empty cgroups that liblxc makes for a container of that name: for
- * one whose monitor was killed before it was in them.
- */
+/* Removes the empty cgroups that liblxc makes for a container of that name: for
+ * one whose monitor was killed before it was in them. */
 void ns_cgroup_sweep(const char *name);
 
 /* The parent of a process, or -1: there is no such process. */
@@ -221,11 +209,8 @@ bool ns_init_executed(pid_t pid);
 /* True when no process can write the file that this process executes. */
 bool ns_program_sealed(void);
 
-/*
- * A descriptor of this program that can be executed and never written: a
- * read-only clone of its mount (open_tree(2), mount_setattr(2)), else a sealed
- * copy (memfd_create(2)). -1 with errno.
- */
+/* A descriptor of this program that can be executed and never written: a clone
+ * of its mount, read-only, or a sealed copy in memory. -1 with errno. */
 int ns_program_seal(void);
 
 /* /proc/PID/cgroup as text of less than `size` bytes; "" when there is none. */

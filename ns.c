@@ -8,7 +8,6 @@
  */
 #include <sys/mman.h>
 #include <sys/sendfile.h>
-#include <sys/stat.h>
 #include <sys/statvfs.h>
 #include <sys/syscall.h>
 
@@ -17,25 +16,33 @@
 #include <fcntl.h>
 #include <limits.h>
 #include <signal.h>
-#include <stdio.h>
-#include <stdlib.h>
 #include <string.h>
-#include <time.h>
-#include <unistd.h>
 
 #include "erlxc.h"
 
 #define CGROUP_DEPTH 32 /* levels below a container's own cgroup */
-#define PURGE_MAX 64 /* cgroups: a monitor's and an init's, in 32 hierarchies */
-#define SWEEP_MAX 20 /* names liblxc may have given, two kinds */
-#define PURGE_TURNS 100 /* of 10 ms: what a kill may take to show */
+#define PURGE_MAX 64    /* a monitor's and an init's, in 32 hierarchies */
+#define PURGE_TURNS 100 /* of TURN_US: what a kill may take to show */
+#define SWEEP_MAX 20    /* names liblxc may have given, two kinds */
+#define TURN_US 10000
 #define DIR_FLAGS (O_RDONLY | O_DIRECTORY | O_NOFOLLOW | O_CLOEXEC)
 
-static void
-dir_free(DIR **d)
+/* A file of /proc/PID as text of less than `size` bytes. Returns its length. */
+static size_t
+proc_read(pid_t pid, const char *name, char *text, size_t size)
 {
-	if (*d != NULL)
-		closedir(*d);
+	AUTO_FD fd = -1;
+	char path[64];
+	size_t len = 0;
+	ssize_t n;
+
+	snprintf(path, sizeof(path), "/proc/%d/%s", (int)pid, name);
+	fd = open(path, O_RDONLY | O_CLOEXEC);
+	while (fd >= 0 && len < size - 1 &&
+	       (n = read(fd, text + len, size - 1 - len)) > 0)
+		len += (size_t)n;
+	text[len] = '\0';
+	return len;
 }
 
 /* --- Finding a cgroup -------------------------------------------------- */
@@ -43,38 +50,25 @@ dir_free(DIR **d)
 void
 ns_cgroup_read(pid_t pid, char *text, size_t size)
 {
-	AUTO_FD fd = -1;
-	char path[32];
-	size_t len = 0;
-	ssize_t n;
+	size_t len = proc_read(pid, "cgroup", text, size);
 
-	snprintf(path, sizeof(path), "/proc/%d/cgroup", (int)pid);
-	fd = open(path, O_RDONLY | O_CLOEXEC);
-	while (fd >= 0 && len < size - 1 &&
-	       (n = read(fd, text + len, size - 1 - len)) > 0)
-		len += (size_t)n;
 	/* Half a line would name another cgroup. */
 	while (len > 0 && text[len - 1] != '\n')
 		len--;
 	text[len] = '\0';
 }
 
-/* True when the comma-separated `list` has `word`. */
-static bool
-list_has(const char *list, const char *word)
+/* Cuts "ID:CONTROLLERS:PATH" up. Returns the controllers, or NULL. */
+static char *
+line_cut(char *line, char **path)
 {
-	const size_t len = strcspn(word, ",");
+	char *controllers = strchr(line, ':');
 
-	for (; *list != '\0'; list += *list == ',') {
-		const size_t n = strcspn(list, ",\n");
-
-		if (n == len && strncmp(list, word, len) == 0)
-			return true;
-		list += n;
-		if (*list == '\n')
-			break;
-	}
-	return false;
+	*path = controllers ? strchr(++controllers, ':') : NULL;
+	if (*path == NULL)
+		return NULL;
+	*(*path)++ = '\0';
+	return controllers;
 }
 
 /* mountinfo(5) writes space, tab, newline and backslash as \ooo. */
@@ -82,16 +76,15 @@ static void
 unescape(char *s)
 {
 	char *d = s;
+	unsigned c;
+	int n;
 
-	for (; *s != '\0'; s++, d++) {
-		if (s[0] == '\\' && s[1] >= '0' && s[1] <= '3' && s[2] &&
-		    s[3]) {
-			*d = (char)((s[1] - '0') << 6 | (s[2] - '0') << 3 |
-				    (s[3] - '0'));
-			s += 3;
-		} else {
-			*d = *s;
+	for (; *s != '\0'; s += n) {
+		if (*s != '\\' || sscanf(s, "\\%3o%n", &c, &n) != 1) {
+			c = (unsigned char)*s;
+			n = 1;
 		}
+		*d++ = (char)c;
 	}
 	*d = '\0';
 }
@@ -103,55 +96,75 @@ unescape(char *s)
 static bool
 hierarchy_find(const char *controllers, char *root, char *point)
 {
+	const int first = (int)strcspn(controllers, ",");
 	AUTO_FILE f = fopen("/proc/self/mountinfo", "re");
 	AUTO_STRING line = NULL;
-	char type[32], options[256];
+	char type[32], options[258] = ",", want[256], *tail;
 	size_t size = 0;
-	char *tail;
 
+	snprintf(want, sizeof(want), ",%.*s,", first, controllers);
 	while (f != NULL && getline(&line, &size, f) > 0) {
-		if (sscanf(line, "%*d %*d %*s %4095s %4095s", root, point) !=
-			2 ||
-		    (tail = strstr(line, " - ")) == NULL ||
-		    sscanf(tail, " - %31s %*s %255s", type, options) != 2)
+		tail = strstr(line, " - ");
+		if (tail == NULL ||
+		    sscanf(tail, " - %31s %*s %255s", type, options + 1) != 2)
 			continue;
-		if (*controllers == '\0' ? strcmp(type, "cgroup2") == 0
-					 : strcmp(type, "cgroup") == 0 &&
-					       list_has(options, controllers)) {
-			unescape(root);
-			unescape(point);
-			return true;
-		}
+		strcat(options, ",");
+		if (strcmp(type, first ? "cgroup" : "cgroup2") != 0 ||
+		    (first && strstr(options, want) == NULL) ||
+		    sscanf(line, "%*d %*d %*s %4095s %4095s", root, point) != 2)
+			continue;
+		unescape(root);
+		unescape(point);
+		return true;
 	}
 	return false;
+}
+
+/* The directory `path` of a hierarchy, no symbolic link on the way, or -1. */
+static int
+hierarchy_open(const char *controllers, char *path)
+{
+	char root[PATH_MAX], point[PATH_MAX], *name;
+	int fd, next;
+
+	if (!hierarchy_find(controllers, root, point))
+		return -1;
+	if (strcmp(root, "/") == 0)
+		*root = '\0';
+	if (strncmp(path, root, strlen(root)) != 0)
+		return -1;
+	path += strlen(root);
+	fd = open(point, DIR_FLAGS);
+	while (fd >= 0 && (name = strsep(&path, "/")) != NULL) {
+		if (*name == '\0')
+			continue;
+		next = openat(fd, name, DIR_FLAGS);
+		close(fd);
+		fd = next;
+	}
+	return fd;
 }
 
 /* True when the cgroup `path`, `len` bytes of it, is ours or above ours. */
 static bool
 is_ours(const char *controllers, const char *path, size_t len)
 {
-	char own[16384], *line, *next;
+	char own[16384], *rest = own, *line, *list, *at;
 
 	ns_cgroup_read(getpid(), own, sizeof(own));
-	for (line = own; (next = strchr(line, '\n')) != NULL; line = next + 1) {
-		char *list = strchr(line, ':');
-		char *at = list ? strchr(list + 1, ':') : NULL;
-
-		if (at == NULL || at > next)
-			return true;
-		*at++ = '\0';
-		if (strcmp(list + 1, controllers) == 0)
+	while ((line = strsep(&rest, "\n")) != NULL) {
+		list = line_cut(line, &at);
+		if (list != NULL && strcmp(list, controllers) == 0)
 			return strncmp(at, path, len) == 0 &&
-			       (at[len] == '/' || at[len] == '\n');
+			       (at[len] == '/' || at[len] == '\0');
 	}
 	return true;
 }
 
 /*
  * The length of `path` up to and with liblxc's directory for the container, or
- * 0. A port may itself live in a container: directories that it is in do not
- * count. Below the first one that counts all is the container's own, who may
- * use any name.
+ * 0. One that the port itself is in does not count. Below the first that counts
+ * all is the container's own, who may use any name.
  */
 static size_t
 container_part(const char *controllers, const char *path)
@@ -177,24 +190,22 @@ write_at(int dir, const char *file, const char *text)
 {
 	AUTO_FD fd = openat(dir, file, O_WRONLY | O_NOFOLLOW | O_CLOEXEC);
 
-	if (fd >= 0 && write(fd, text, strlen(text)) < 0)
-		return; /* the kill below is tried all the same */
+	if (fd >= 0)
+		dprintf(fd, "%s", text);
 }
 
 /* Kills all in this one cgroup. Frozen processes die when thawed. */
 static void
 cgroup_kill(int dir)
 {
-	AUTO_FILE f = NULL;
-	AUTO_FD fd =
-	    openat(dir, "cgroup.procs", O_RDONLY | O_NOFOLLOW | O_CLOEXEC);
+	int fd = openat(dir, "cgroup.procs", O_RDONLY | O_NOFOLLOW | O_CLOEXEC);
+	AUTO_FILE f = fd >= 0 ? fdopen(fd, "r") : NULL;
 	int pid;
 
+	if (f == NULL)
+		fd_free(&fd);
 	write_at(dir, "cgroup.kill", "1");
-	if (fd < 0 || (f = fdopen(fd, "r")) == NULL)
-		return;
-	fd = -1;
-	while (fscanf(f, "%d", &pid) == 1)
+	while (f != NULL && fscanf(f, "%d", &pid) == 1)
 		if (pid > 1 && pid != getpid())
 			kill(pid, SIGKILL);
 	write_at(dir, "freezer.state", "THAWED");
@@ -205,105 +216,63 @@ cgroup_kill(int dir)
 static bool
 cgroup_remove(int parent, const char *name, int depth)
 {
-	AUTO_FD fd = openat(parent, name, DIR_FLAGS);
-	AUTO(dir_free) DIR *dir = NULL;
+	int fd = openat(parent, name, DIR_FLAGS);
+	DIR *dir = fd >= 0 ? fdopendir(fd) : NULL;
 	struct dirent *e;
-	int self;
 
-	if (fd < 0)
-		return errno == ENOENT;
-	cgroup_kill(fd);
-	self = dup(fd);
-	if (depth < CGROUP_DEPTH && self >= 0 &&
-	    (dir = fdopendir(self)) != NULL) {
-		while ((e = readdir(dir)) != NULL)
-			if (e->d_type == DT_DIR &&
-			    strcmp(e->d_name, ".") != 0 &&
-			    strcmp(e->d_name, "..") != 0)
-				cgroup_remove(fd, e->d_name, depth + 1);
-	} else if (self >= 0) {
-		close(self);
-	}
+	if (fd >= 0)
+		cgroup_kill(fd);
+	while (dir != NULL && depth < CGROUP_DEPTH && (e = readdir(dir)))
+		if (e->d_type == DT_DIR && strcmp(e->d_name, ".") != 0 &&
+		    strcmp(e->d_name, "..") != 0)
+			cgroup_remove(fd, e->d_name, depth + 1);
+	if (dir != NULL)
+		closedir(dir);
+	else
+		fd_free(&fd);
 	return unlinkat(parent, name, AT_REMOVEDIR) == 0 || errno == ENOENT;
 }
 
-/* The directory `path` below `root`, no symbolic link on the way. */
-static int
-dir_open(const char *root, char *path)
-{
-	int fd = open(root, DIR_FLAGS), next;
-	char *save = NULL;
-
-	for (char *p = strtok_r(path, "/", &save); fd >= 0 && p != NULL;
-	     p = strtok_r(NULL, "/", &save)) {
-		next = openat(fd, p, DIR_FLAGS);
-		close(fd);
-		fd = next;
-	}
-	return fd;
-}
-
 struct cgroup {
-	int parent; /* the directory that it is in */
+	int parent; /* the directory that it is in; -1: no more to do */
 	char name[NAME_MAX + 1];
-	bool ours; /* what is in it is killed */
 };
 
-/* The container's cgroup by a line "ID:CONTROLLERS:PATH"; false: none. */
+/* The container's cgroup by a line of /proc/PID/cgroup; false: none. */
 static bool
 line_parse(char *line, struct cgroup *cg)
 {
-	char root[PATH_MAX], point[PATH_MAX];
-	char *controllers = strchr(line, ':');
-	char *path = controllers ? strchr(controllers + 1, ':') : NULL;
-	char *last;
-	size_t len;
+	char *path, *last;
+	const char *controllers = line_cut(line, &path);
+	const size_t len = controllers ? container_part(controllers, path) : 0;
 
-	if (path == NULL)
-		return false;
-	*path++ = '\0';
-	controllers++;
-	if ((len = container_part(controllers, path)) == 0 ||
-	    !hierarchy_find(controllers, root, point))
+	if (len == 0)
 		return false;
 	path[len] = '\0';
-	len = strcmp(root, "/") == 0 ? 0 : strlen(root);
 	last = strrchr(path, '/');
-	if (strncmp(path, root, len) != 0 || path + len > last)
-		return false;
-	snprintf(cg->name, sizeof(cg->name), "%s", last + 1);
 	*last = '\0';
-	cg->ours = true;
-	cg->parent = dir_open(point, path + len);
+	snprintf(cg->name, sizeof(cg->name), "%s", last + 1);
+	cg->parent = hierarchy_open(controllers, path);
 	return cg->parent >= 0;
 }
 
 /*
- * A monitor that was killed before its payload was known has one of the same
- * number beside it. That may be another container's by now: it is removed only
- * when it is empty.
+ * True when there is no more to do about it. A monitor that was killed before
+ * its payload was `known` has one of the same number beside it. That may be
+ * another container's by now: it is removed only when it is empty.
  */
 static bool
-payload_beside(const struct cgroup *monitor, struct cgroup *cg)
+cgroup_purge(struct cgroup *cg, bool known)
 {
-	*cg = *monitor;
-	cg->parent = fcntl(monitor->parent, F_DUPFD_CLOEXEC, 0);
-	cg->ours = false;
-	memcpy(cg->name, "lxc.payload.", 12);
-	return cg->parent >= 0;
-}
+	char beside[sizeof(cg->name)] = "lxc.payload.";
+	bool gone = cgroup_remove(cg->parent, cg->name, 0);
 
-/* True when there is no more to do about it. */
-static bool
-cgroup_purge(struct cgroup *cg)
-{
-	if (cg->ours ? !cgroup_remove(cg->parent, cg->name, 0)
-		     : unlinkat(cg->parent, cg->name, AT_REMOVEDIR) < 0 &&
-			   errno == EBUSY)
-		return false;
-	close(cg->parent);
-	cg->parent = -1;
-	return true;
+	strcpy(beside + 12, cg->name + 12);
+	gone &= known || unlinkat(cg->parent, beside, AT_REMOVEDIR) == 0 ||
+		errno != EBUSY;
+	if (gone)
+		fd_free(&cg->parent);
+	return gone;
 }
 
 /*
@@ -313,24 +282,21 @@ cgroup_purge(struct cgroup *cg)
 void
 ns_cgroup_purge(const char *cgroups)
 {
-	const struct timespec step = {.tv_nsec = 10000000};
 	const bool known = strstr(cgroups, "/lxc.payload.") != NULL;
 	struct cgroup cg[PURGE_MAX];
 	AUTO_STRING text = strdup(cgroups);
-	char *save = NULL;
+	char *rest = text, *line;
 	int n = 0, left = 1;
 
-	for (char *line = text ? strtok_r(text, "\n", &save) : NULL;
-	     line != NULL && n < PURGE_MAX - 1;
-	     line = strtok_r(NULL, "\n", &save))
-		if (line_parse(line, &cg[n]) && ++n > 0 && !known)
-			n += payload_beside(&cg[n - 1], &cg[n]);
+	while (n < PURGE_MAX && (line = strsep(&rest, "\n")) != NULL)
+		n += line_parse(line, &cg[n]);
 	for (int turn = 0; turn < PURGE_TURNS && left > 0; turn++) {
 		left = 0;
 		for (int i = 0; i < n; i++)
-			left += cg[i].parent >= 0 && !cgroup_purge(&cg[i]);
+			left +=
+			    cg[i].parent >= 0 && !cgroup_purge(&cg[i], known);
 		if (left > 0)
-			nanosleep(&step, NULL);
+			usleep(TURN_US);
 	}
 	for (int i = 0; i < n; i++)
 		fd_free(&cg[i].parent);
@@ -341,24 +307,20 @@ static bool
 sweep_once(const char *name)
 {
 	static const char *const kinds[] = {"lxc.monitor", "lxc.payload"};
-	char text[16384], root[PATH_MAX], point[PATH_MAX], dir[NAME_MAX + 32];
-	char *save = NULL, *path, *tail;
+	char text[16384], dir[NAME_MAX + 32];
+	char *rest = text, *line, *list, *path, *tail;
 	bool busy = false;
 
 	ns_cgroup_read(1, text, sizeof(text));
-	for (char *line = strtok_r(text, "\n", &save); line != NULL;
-	     line = strtok_r(NULL, "\n", &save)) {
+	while ((line = strsep(&rest, "\n")) != NULL) {
 		AUTO_FD fd = -1;
 
-		line = strchr(line, ':') + 1;
-		path = strchr(line, ':');
-		*path++ = '\0';
-		if ((tail = strstr(path, "/init.scope")) != NULL)
+		list = line_cut(line, &path);
+		if (list != NULL && (tail = strstr(path, "/init.scope")))
 			*tail = '\0';
-		if (!hierarchy_find(line, root, point) ||
-		    (fd = dir_open(point, path)) < 0)
-			continue;
-		for (int i = 0; i < SWEEP_MAX; i++) {
+		if (list != NULL)
+			fd = hierarchy_open(list, path);
+		for (int i = 0; fd >= 0 && i < SWEEP_MAX; i++) {
 			snprintf(dir, sizeof(dir), i < 2 ? "%s.%s" : "%s.%s-%d",
 			    kinds[i % 2], name, i / 2);
 			if (unlinkat(fd, dir, AT_REMOVEDIR) < 0 &&
@@ -370,20 +332,17 @@ sweep_once(const char *name)
 }
 
 /*
- * liblxc makes its directories before the monitor is in one, so that one killed
- * early has left some that nothing tells of. Empty ones only are removed,
- * beside init's, where liblxc makes them. What was killed just now may still be
+ * A monitor killed before it is in the directories that it made leaves some
+ * that nothing tells of, beside init's. What was killed just now may still be
  * in one, or come out of making another: there are three looks at least.
  */
 void
 ns_cgroup_sweep(const char *name)
 {
-	const struct timespec step = {.tv_nsec = 10000000};
-
 	for (int turn = 0; turn < PURGE_TURNS / 2; turn++) {
 		if (!sweep_once(name) && turn >= 2)
 			return;
-		nanosleep(&step, NULL);
+		usleep(TURN_US);
 	}
 }
 
@@ -391,76 +350,48 @@ ns_cgroup_sweep(const char *name)
 
 #define PF_FORKNOEXEC 0x40 /* proc(5), stat: has not executed a program */
 
-/* A file of /proc/PID, of less than `size` bytes, as text; false: none. */
-static bool
-proc_read(pid_t pid, const char *name, char *text, size_t size)
-{
-	char file[64];
-	AUTO_FD fd = -1;
-	ssize_t n;
-
-	snprintf(file, sizeof(file), "/proc/%d/%s", (int)pid, name);
-	fd = open(file, O_RDONLY | O_CLOEXEC);
-	n = fd < 0 ? -1 : read(fd, text, size - 1);
-	text[n > 0 ? n : 0] = '\0';
-	return n > 0;
-}
-
-/* /proc/PID/stat's parent and flags. */
-static bool
-proc_stat(pid_t pid, pid_t *parent, unsigned *flags)
+/* /proc/PID/stat's parent, or -1, and flags. */
+static pid_t
+proc_stat(pid_t pid, unsigned *flags)
 {
 	char text[512];
 	const char *p;
+	pid_t parent;
 
 	/* The program's name may hold anything, parentheses too. */
-	return proc_read(pid, "stat", text, sizeof(text)) &&
-	       (p = strrchr(text, ')')) != NULL &&
-	       sscanf(p, ") %*c %d %*d %*d %*d %*d %u", parent, flags) == 2;
-}
-
-/* What /proc/PID/status says behind `tag`; `text` is room for it. */
-static const char *
-proc_status(pid_t pid, const char *tag, char *text, size_t size)
-{
-	const char *p =
-	    proc_read(pid, "status", text, size) ? strstr(text, tag) : NULL;
-
-	return p ? p + strlen(tag) : "";
-}
-
-/*
- * True for liblxc's own init (UseInit 1): a copy of the monitor, which executes
- * nothing itself and catches all signals before it starts the program.
- */
-static bool
-is_lxc_init(pid_t pid)
-{
-	char text[4096];
-	unsigned long long caught = 0;
-
-	return sscanf(proc_status(pid, "\nSigCgt:", text, sizeof(text)), "%llx",
-		   &caught) == 1 &&
-	       (caught >> (SIGUSR1 - 1) & 1) != 0;
+	if (proc_read(pid, "stat", text, sizeof(text)) == 0 ||
+	    (p = strrchr(text, ')')) == NULL ||
+	    sscanf(p, ") %*c %d %*d %*d %*d %*d %u", &parent, flags) != 2)
+		return -1;
+	return parent;
 }
 
 pid_t
 ns_parent(pid_t pid)
 {
-	pid_t parent;
-	unsigned flags;
-
-	return proc_stat(pid, &parent, &flags) ? parent : -1;
+	return proc_stat(pid, &(unsigned){0});
 }
 
+/*
+ * liblxc's own init (UseInit 1) is a copy of the monitor, which executes
+ * nothing itself and catches all signals before it starts the program.
+ */
 bool
 ns_init_executed(pid_t pid)
 {
-	pid_t parent;
+	unsigned long long caught = 0;
+	char text[4096];
 	unsigned flags;
+	const char *p;
 
-	return proc_stat(pid, &parent, &flags) &&
-	       (!(flags & PF_FORKNOEXEC) || is_lxc_init(pid));
+	if (proc_stat(pid, &flags) < 0)
+		return false;
+	if (!(flags & PF_FORKNOEXEC))
+		return true;
+	proc_read(pid, "status", text, sizeof(text));
+	p = strstr(text, "\nSigCgt:");
+	return p != NULL && sscanf(p, " SigCgt: %llx", &caught) == 1 &&
+	       (caught >> (SIGUSR1 - 1) & 1) != 0;
 }
 
 /* --- The program itself ------------------------------------------------ */
@@ -481,51 +412,38 @@ ns_program_sealed(void)
 	return fstatvfs(fd, &vfs) == 0 && (vfs.f_flag & ST_RDONLY) != 0;
 }
 
-/*
- * A detached, read-only clone of the mount that the program is on. Nobody else
- * can reach that mount; the page cache stays shared.
- */
-static int
-program_clone(void)
-{
-	struct {
-		uint64_t attr_set, attr_clr, propagation, userns_fd;
-	} attr = {
-	    .attr_set = RDONLY}; /* struct mount_attr, not in every libc */
-	const int fd = (int)syscall(
-	    SYS_open_tree, AT_FDCWD, "/proc/self/exe", CLONE | O_CLOEXEC);
-
-	if (fd >= 0 && syscall(SYS_mount_setattr, fd, "", AT_EMPTY_PATH, &attr,
-			   sizeof(attr)) < 0) {
-		close(fd);
-		return -1;
-	}
-	return fd;
-}
-
 /* A sealed copy in memory: for older kernels and ordinary users. */
 static int
 program_copy(void)
 {
 	AUTO_FD from = open("/proc/self/exe", O_RDONLY | O_CLOEXEC);
-	const int fd = memfd_create("erlxc", MFD_CLOEXEC | MFD_ALLOW_SEALING);
+	int fd = memfd_create("erlxc", MFD_CLOEXEC | MFD_ALLOW_SEALING);
 	ssize_t n = 1;
 
 	while (from >= 0 && fd >= 0 && n > 0)
 		n = sendfile(fd, from, NULL, 1u << 20);
-	if (n == 0 &&
+	if (n != 0 ||
 	    fcntl(fd, F_ADD_SEALS,
-		F_SEAL_SEAL | F_SEAL_SHRINK | F_SEAL_GROW | F_SEAL_WRITE) == 0)
-		return fd;
-	if (fd >= 0)
-		close(fd);
-	return -1;
+		F_SEAL_SEAL | F_SEAL_SHRINK | F_SEAL_GROW | F_SEAL_WRITE) < 0)
+		fd_free(&fd);
+	return fd;
 }
 
+/*
+ * A detached, read-only clone of the mount that the program is on. Nobody else
+ * can reach that mount; the page cache stays shared.
+ */
 int
 ns_program_seal(void)
 {
-	const int fd = program_clone();
+	/* struct mount_attr, not in every libc: attr_set is the first. */
+	const uint64_t attr[4] = {RDONLY};
+	int fd = (int)syscall(
+	    SYS_open_tree, AT_FDCWD, "/proc/self/exe", CLONE | O_CLOEXEC);
 
-	return fd >= 0 ? fd : program_copy();
+	if (fd >= 0 && syscall(SYS_mount_setattr, fd, "", AT_EMPTY_PATH, attr,
+			   sizeof(attr)) == 0)
+		return fd;
+	fd_free(&fd);
+	return program_copy();
 }
