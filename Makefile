@@ -6,7 +6,7 @@ PREFIX ?= /usr/local
 VERSION := $(shell sed -n 's/^.define ERLXC_VERSION "\(.*\)"/\1/p' erlxc.h)
 APPDIR = $(DESTDIR)$(PREFIX)/lib/erlang/lib/erlxc-$(VERSION)
 
-SRC = erlxc.c codec.c lxcops.c ns.c
+SRC = erlxc.c guardian.c stream.c codec.c lxcops.c ns.c
 HDR = erlxc.h codec.h
 OBJ = $(SRC:%.c=$(BUILD)/%.o) $(SAN:%=$(BUILD)/sanitize.o)
 ERL = $(sort $(wildcard erl/*.erl))
@@ -122,7 +122,7 @@ lint:
 	@BUILD=$(BUILD) t/lint.sh
 bench:
 	@t/deps.sh build run bench
-	@$(MAKE) --no-print-directory all $(BENCH)
+	@$(MAKE) --no-print-directory all $(BENCH) $(BUILD)/probe/burst
 	@BUILD=$(BUILD) t/bench/bench.escript $(ROWS)
 FUZZ_TIME ?= 60
 fuzz: $(FUZZERS)

@@ -40,49 +40,21 @@
 
 #include "erlxc.h"
 
-#define FRAME_MAX (16u << 20) /* bytes in a frame, either direction */
 #define QUERY_MAX (64u << 10) /* bytes in a query's frame: fits a socket */
 #define INPUT_MIN (64u << 10) /* bytes of the input buffer between frames */
 #define HIGH_WATER (1u << 20) /* bytes for Erlang above which we stop reading */
 #define OUTPUT_MAX (256u << 20) /* bytes for Erlang, at the very most */
 #define WORKERS_MAX 1024u       /* processes; one more is system_limit */
+#define UNBORN_MAX 64u          /* commands killed before they began */
+#define UNBORN_MS 20000         /* longer than one can take to begin */
 #define LOG_LINE_MAX 4096u      /* bytes in a log line; a longer one is cut */
 #define MARGIN_MS 10000         /* beyond the grace, for what must come down */
-#define DISCARD_MS 60000        /* for destroying a container unattended */
 #define NOFILE_MIN 1024u        /* descriptors that a process must be allowed */
 #define OP_NAME_MAX 64          /* bytes of a row's name, with the NUL */
 #define EX_PROTOCOL 2           /* exit status: a malformed frame */
 #define EX_USAGE_ 64            /* exit status: EX_USAGE of sysexits.h */
 
 /* --- What the loop holds ----------------------------------------------- */
-
-/* A descriptor that the loop polls, first member of what it belongs to. */
-struct source {
-	int fd;
-	uint32_t events;
-	void (*ready)(struct source *src);
-};
-
-/* A request that waits for a worker. */
-struct request {
-	struct request *next;
-	const struct op *op;
-	uint32_t id; /* 0: nobody wants the answer (any more) */
-	int64_t deadline;
-	size_t len;
-	uint8_t frame[];
-};
-
-/* Worker to port: a header, then `result` and `why` bytes. One machine, one
- * program: native byte order. */
-struct message {
-	uint32_t verdict; /* enum verdict */
-	uint32_t result;
-	uint32_t why;
-};
-
-/* Port to guardian: one byte each. The first three are enum lifetime. */
-enum tell { TELL_CANCEL = 3, TELL_RELEASE = 4 };
 
 enum role { ROLE_QUERY, ROLE_JOB, ROLE_GUARDIAN };
 
@@ -94,10 +66,13 @@ struct worker {
 	struct request *req; /* what it is at; NULL once that is answered */
 	const struct op *op;
 	struct ward *ward;       /* a guardian's */
+	struct stream *stream;   /* that it opens; a guardian's: init's */
 	struct etf_writer inbox; /* a message not yet complete */
-	bool released;           /* a guardian without duties: may end */
-	bool stale;              /* retired: ends after the call it is in */
-	bool ended;              /* reaped; freed at the end of the turn */
+	int fds[4];              /* that have come with the message */
+	int nfds;
+	bool released; /* a guardian without duties: may end */
+	bool stale;    /* retired: ends after the call it is in */
+	bool ended;    /* reaped; freed at the end of the turn */
 };
 
 /* The port. One per process, so a static: callbacks need no context. */
@@ -105,26 +80,40 @@ static struct {
 	struct erlxc x;
 	struct source in, out, log, signals;
 	int epoll;
-	int errfd; /* the standard error that we were started with */
-	int logfd; /* -o, or -1 */
-	int logw;  /* the log pipe's writing end, for workers: it blocks */
+	int errfd;            /* the standard error that we were started with */
+	int logfd;            /* -o, or -1 */
+	struct rlimit nofile; /* for all but the port itself */
+	uint32_t streams;     /* opened so far: the last one's number */
+	int logw; /* the log pipe's writing end, for workers: it blocks */
 	size_t want_log; /* lines of this level and above go to Erlang */
 	bool verbose;
 	uint8_t *inbuf; /* bytes of frames not yet complete */
 	size_t inlen, incap;
 	struct etf_writer outq; /* for Erlang; `outpos` bytes are out */
 	size_t outpos;
+	size_t frame; /* where the one that is being written begins */
 	bool throttled;
 	char line[LOG_LINE_MAX];
 	size_t linelen;
 	struct worker *workers, *query;
+	struct worker *spare;  /* to be sent into the container, or NULL */
+	struct worker *keeper; /* of sessions, or NULL */
+	struct unborn {
+		pid_t pid;
+		int status;
+		int64_t since;
+	} unborn[UNBORN_MAX]; /* the last that were reaped and not known */
+	unsigned int nunborn;
 	unsigned int nworkers;
 	struct request *queries; /* that wait for the query worker */
 	struct request *waiting; /* exclusive jobs behind the one at work */
 	bool exclusive;          /* there is one */
 	bool halting;
 	int64_t halt_deadline;
-} port = {.x = {.type = TRANSIENT, .grace_ms = 5000, .level = "error"},
+} port = {.x = {.stdio = {-1, -1, -1},
+	      .type = TRANSIENT,
+	      .grace_ms = 5000,
+	      .level = "error"},
     .errfd = STDERR_FILENO,
     .logfd = -1,
     .want_log = SIZE_MAX,
@@ -147,7 +136,7 @@ die(int status, const char *fmt, ...)
 	_exit(status);
 }
 
-static int64_t
+int64_t
 now_ms(void)
 {
 	struct timespec ts;
@@ -157,14 +146,14 @@ now_ms(void)
 }
 
 /* Kills a process and what it started; it may not have come to setsid yet. */
-static void
+void
 group_kill(pid_t pid)
 {
 	if (kill(-pid, SIGKILL) < 0)
 		kill(pid, SIGKILL);
 }
 
-static bool
+bool
 write_all(int fd, const void *data, size_t len)
 {
 	const char *p = data;
@@ -179,14 +168,13 @@ write_all(int fd, const void *data, size_t len)
 	return true;
 }
 
-static bool
+bool
 polled(int fd, short events, int ms)
 {
 	return poll(&(struct pollfd){fd, events, 0}, 1, ms) > 0;
 }
 
-/* Polls src->fd. */
-static bool
+bool
 source_add(struct source *src, uint32_t events, void (*ready)(struct source *))
 {
 	struct epoll_event ev = {.events = events, .data.ptr = src};
@@ -198,7 +186,7 @@ source_add(struct source *src, uint32_t events, void (*ready)(struct source *))
 	       (errno == EPERM && events == 0);
 }
 
-static void
+void
 source_want(struct source *src, uint32_t events)
 {
 	struct epoll_event ev = {.events = events, .data.ptr = src};
@@ -210,7 +198,7 @@ source_want(struct source *src, uint32_t events)
 }
 
 /* Explicitly, since a forked worker may still hold the open description. */
-static void
+void
 source_close(struct source *src)
 {
 	if (src->fd >= 0)
@@ -244,13 +232,14 @@ halt_begin(void)
 		return;
 	guard_update(); /* for want of a process it may have failed before */
 	port.halting = true;
+	streams_close_all();
 	port.halt_deadline = now_ms() + port.x.grace_ms + MARGIN_MS;
 	source_close(&port.in);
 	source_want(&port.log, EPOLLIN); /* what cleans up must not wait */
 	for (struct worker *w = port.workers; w != NULL; w = w->next) {
 		if (w->ended)
 			continue;
-		if (w->role == ROLE_GUARDIAN)
+		if (w->role == ROLE_GUARDIAN || w == port.keeper)
 			shutdown(w->src.fd, SHUT_WR);
 		else if (w->role == ROLE_QUERY || !(w->op->flags & OP_KEEP))
 			group_kill(w->pid);
@@ -302,25 +291,24 @@ output_ready(struct source *src)
 		output_flush(src);
 }
 
-/* Begins {Tag, ...} in the queue; frame_end() takes what this returns. */
-static size_t
+struct etf_writer *
 frame_begin(const char *tag, uint32_t arity)
 {
-	const size_t at = port.outq.len;
+	struct etf_writer *q = &port.outq;
 
-	etf_put_raw(&port.outq, "\0\0\0", 4);
-	etf_put_version(&port.outq);
-	etf_put_tuple(&port.outq, arity);
-	etf_put_atom(&port.outq, tag);
-	return at;
+	port.frame = q->len;
+	etf_put_raw(q, "\0\0\0", 4);
+	etf_put_version(q);
+	etf_put_tuple(q, arity);
+	etf_put_atom(q, tag);
+	return q;
 }
 
-/* False: there is no room for the frame, or nobody to read it. */
-static bool
-frame_end(size_t at)
+bool
+frame_end(void)
 {
 	struct etf_writer *q = &port.outq;
-	const size_t len = q->len - at - 4;
+	const size_t at = port.frame, len = q->len - at - 4;
 
 	if (port.out.fd < 0 || q->error != ETF_OK || len > FRAME_MAX) {
 		etf_rewind(q, at);
@@ -335,17 +323,55 @@ frame_end(size_t at)
 	return true;
 }
 
-static void
-send_raise(uint32_t id, const char *class)
+void
+port_raise(uint32_t id, const char *class)
 {
-	size_t at;
+	struct etf_writer *w;
 
 	if (id == 0)
 		return;
-	at = frame_begin("raise", 3);
-	etf_put_uint(&port.outq, id);
-	etf_put_atom(&port.outq, class);
-	frame_end(at);
+	w = frame_begin("raise", 3);
+	etf_put_uint(w, id);
+	etf_put_atom(w, class);
+	frame_end();
+}
+
+void
+port_answer(uint32_t id, const char *error)
+{
+	struct etf_writer *w;
+
+	if (id == 0)
+		return;
+	w = frame_begin("reply", 4);
+	etf_put_uint(w, id);
+	if (error != NULL) {
+		etf_put_tuple(w, 2);
+		etf_put_atom(w, "error");
+	}
+	etf_put_atom(w, error ? error : "ok");
+	etf_put_string(w, error ? error : "");
+	frame_end();
+}
+
+bool
+port_throttled(void)
+{
+	return port.throttled;
+}
+
+void
+put_status(struct etf_writer *w, bool known, int status)
+{
+	const bool sig = WIFSIGNALED(status);
+
+	if (!known) {
+		etf_put_atom(w, "unknown");
+		return;
+	}
+	etf_put_tuple(w, 2);
+	etf_put_atom(w, sig ? "signal" : "exit_status");
+	etf_put_int(w, sig ? WTERMSIG(status) : WEXITSTATUS(status));
 }
 
 /* {reply, Id, Result, Why} or {raise, Id, Class}; nobody wants it when `id` is
@@ -356,25 +382,24 @@ send_call(uint32_t id, const struct call *call)
 	const bool event = call->verdict == OP_EVENT;
 	const bool reply = !event && call->verdict != OP_RAISE;
 	const char *tag = event ? "event" : reply ? "reply" : "raise";
-	size_t at;
+	struct etf_writer *w;
 
 	if (id == 0 && !event)
 		return;
-	at = frame_begin(tag, 2u + !event + reply);
+	w = frame_begin(tag, 2u + !event + reply);
 	if (!event)
-		etf_put_uint(&port.outq, id);
-	etf_put_raw(&port.outq, call->result.data, call->result.len);
+		etf_put_uint(w, id);
+	etf_put_raw(w, call->result.data, call->result.len);
 	if (reply)
-		etf_put_binary(&port.outq, call->why.data, call->why.len);
-	if (!frame_end(at))
-		send_raise(id, "system_limit");
+		etf_put_binary(w, call->why.data, call->why.len);
+	if (!frame_end())
+		port_raise(id, "system_limit");
 }
 
 static void
 send_ready(void)
 {
-	const size_t at = frame_begin("ready", 2);
-	struct etf_writer *w = &port.outq;
+	struct etf_writer *w = frame_begin("ready", 2);
 
 	etf_put_map(w, 5);
 	etf_put_atom(w, "version");
@@ -391,7 +416,7 @@ send_ready(void)
 	etf_put_string(w, op_lxc_version());
 	etf_put_atom(w, "os_pid");
 	etf_put_int(w, getpid());
-	frame_end(at);
+	frame_end();
 }
 
 /* --- Log --------------------------------------------------------------- */
@@ -420,7 +445,8 @@ log_level(const char *line)
 static void
 log_line(char *line, size_t len)
 {
-	size_t at, level;
+	struct etf_writer *w;
+	size_t level;
 
 	for (size_t i = 0; i < len; i++)
 		if ((unsigned char)line[i] < ' ' || line[i] == 127)
@@ -434,10 +460,10 @@ log_line(char *line, size_t len)
 	level = log_level(line);
 	if (level < port.want_log || port.throttled)
 		return;
-	at = frame_begin("log", 3);
-	etf_put_atom(&port.outq, levels[level]);
-	etf_put_binary(&port.outq, line, len);
-	frame_end(at);
+	w = frame_begin("log", 3);
+	etf_put_atom(w, levels[level]);
+	etf_put_binary(w, line, len);
+	frame_end();
 }
 
 static void
@@ -509,7 +535,7 @@ clean_signals(void)
 }
 
 /* The signals that the port and a guardian live with, as a descriptor or -1. */
-static int
+int
 signals_open(void)
 {
 	sigset_t set;
@@ -531,12 +557,13 @@ signals_open(void)
  * terminal, and it can be killed together with what it started. The parent may
  * have died before PDEATHSIG was set.
  */
-static void
+void
 child_begin(const char *comm, pid_t parent, bool die_with_parent)
 {
 	clean_signals();
 	dup2(port.logw, STDOUT_FILENO);
 	dup2(port.logw, STDERR_FILENO);
+	setrlimit(RLIMIT_NOFILE, &port.nofile);
 	setsid();
 	prctl(PR_SET_NAME, comm);
 	if (!die_with_parent)
@@ -558,6 +585,7 @@ child_close_port(void)
 		fd_free(fds[i]);
 	for (struct worker *w = port.workers; w != NULL; w = w->next)
 		fd_free(&w->src.fd);
+	streams_forked();
 }
 
 static void
@@ -567,7 +595,7 @@ call_free(struct call *call)
 	etf_free(&call->why);
 }
 
-static void
+void
 call_send(int fd, struct call *call)
 {
 	const struct message m = {
@@ -579,7 +607,7 @@ call_send(int fd, struct call *call)
 	call_free(call);
 }
 
-static void
+void
 call_init(struct call *call, enum verdict verdict)
 {
 	call->verdict = verdict;
@@ -588,7 +616,7 @@ call_init(struct call *call, enum verdict verdict)
 }
 
 /* What a call that left no answer comes to, by its process's wait status. */
-static void
+void
 call_lost(struct call *call, int status)
 {
 	const int code = WIFEXITED(status) ? WEXITSTATUS(status) : 0;
@@ -610,15 +638,57 @@ call_lost(struct call *call, int status)
 }
 
 /* Runs a request's row in this process and sends the answer. */
-static void
-call_run(int fd, const struct request *req)
+void
+call_run(struct erlxc *x, int fd, const struct request *req)
 {
 	struct etf_reader args;
 	struct call call;
 
 	request_args(&args, req->frame, req->len);
-	op_run(&call, &port.x, req->op, &args);
+	x->port = fd;
+	x->stream = req->stream;
+	op_run(&call, x, req->op, &args);
 	call_send(fd, &call);
+}
+
+#define BORN_FDS 4 /* three of a stream, and x->init's */
+
+/* What goes before the descriptors of a process that was born. */
+struct born {
+	pid_t pid;
+	struct ns_init init;
+	bool has[BORN_FDS];
+};
+
+void
+worker_born(const struct erlxc *x, pid_t pid, const int fds[3])
+{
+	const int all[BORN_FDS] = {fds[0], fds[1], fds[2], x->init.pidfd};
+	struct born born = {.pid = pid, .init = x->init};
+	struct message m = {OP_BORN, sizeof(born), 0};
+	struct iovec iov[] = {{&m, sizeof(m)}, {&born, sizeof(born)}};
+	union {
+		struct cmsghdr head;
+		char bytes[CMSG_SPACE(sizeof(all))];
+	} control = {0};
+	struct msghdr msg = {
+	    .msg_iov = iov, .msg_iovlen = 2, .msg_control = &control};
+	size_t size = 0;
+
+	for (int i = 0; i < BORN_FDS; i++) {
+		born.has[i] = (i < 3 || x->init.pid > 0) && all[i] >= 0;
+		if (!born.has[i])
+			continue;
+		memcpy(CMSG_DATA(&control.head) + size, &all[i], sizeof(int));
+		size += sizeof(int);
+	}
+	control.head.cmsg_level = SOL_SOCKET;
+	control.head.cmsg_type = SCM_RIGHTS;
+	control.head.cmsg_len = CMSG_LEN(size);
+	msg.msg_controllen = CMSG_SPACE(size);
+	/* The socket is empty: at once or not at all. */
+	if (sendmsg(x->port, &msg, MSG_NOSIGNAL) < 0)
+		_exit(WORKER_LIMIT);
 }
 
 /*
@@ -673,361 +743,14 @@ worker_fork(enum role role, const char *comm, const struct op *op,
 	return w;
 }
 
-/* --- Guardian ---------------------------------------------------------- */
-
-/*
- * The process that owns what must not outlive the Erlang side: an attached
- * container, a create in progress, or only the duty to destroy a temporary
- * container. Child of the port, but without PDEATHSIG: it lives until its task
- * has come to an end (with a temporary container, until it is released), or its
- * socket has (the port is gone, SIGKILL included), and then cleans up first. It
- * calls liblxc only through children that it can kill, and that die with it:
- *
- *	TASK	runs the row: for `start` that is liblxc's foreground start, and
- *		the process the container's monitor and init's parent
- *	WATCH	finds out when init runs its program; ends with that
- *	DOWN	takes the container down
- */
-enum { TASK, WATCH, DOWN, CHILDREN };
-
-struct guardian {
-	int signals;         /* SIGCHLD */
-	int port;            /* the lifeline, -1 when the port is gone */
-	int output;          /* what a create's template prints, or -1 */
-	pid_t pid[CHILDREN]; /* 0: there is no such child */
-	int answer;          /* a file in memory for the task's message */
-	enum lifetime policy;
-	bool starts;      /* the row is `start` */
-	bool running;     /* the watch has seen init */
-	bool leave;       /* the container must come down */
-	bool done;        /* nothing is left to guard */
-	int64_t deadline; /* for what is under way; 0: none */
-	size_t taillen;
-	char tail[1024]; /* the end of the output */
-};
-
-/* Forks a child. In the child: true. */
-static bool
-guardian_child(struct guardian *g, int which, const char *comm)
-{
-	const pid_t self = getpid(), pid = fork();
-
-	if (pid == 0) {
-		fd_free(&g->port);
-		child_begin(comm, self, true);
-		op_forked(&port.x);
-		return true;
-	}
-	g->pid[which] = pid > 0 ? pid : 0;
-	return false;
-}
-
-/* With its process group: a create's template, a start's hooks. Killing a
- * monitor kills init (PDEATHSIG) and leaves cgroups, which are found by the
- * monitor's own while it lives. */
-static void
-guardian_force(struct guardian *g)
-{
-	struct ward *ward = port.x.ward;
-
-	g->deadline = 0;
-	if (g->pid[TASK] > 0 && ward->cgroups[0] == '\0')
-		ns_cgroup_read(
-		    g->pid[TASK], ward->cgroups, sizeof(ward->cgroups));
-	for (int i = 0; i < CHILDREN; i++)
-		if (g->pid[i] > 0)
-			group_kill(g->pid[i]);
-}
-
-static void
-guardian_begin(struct guardian *g, const struct request *req)
-{
-	int out[2] = {-1, -1};
-
-	g->starts = strcmp(req->op->name, "start") == 0;
-	g->answer = memfd_create("answer", MFD_CLOEXEC);
-	if (g->signals < 0 || g->answer < 0 ||
-	    (!g->starts && pipe2(out, O_CLOEXEC) < 0))
-		_exit(WORKER_LIMIT);
-	if (guardian_child(g, TASK, "erlxc-monitor")) {
-		if (!g->starts) {
-			dup2(out[1], STDOUT_FILENO);
-			dup2(out[1], STDERR_FILENO);
-		}
-		call_run(g->answer, req);
-		_exit(0);
-	}
-	if (g->pid[TASK] == 0)
-		_exit(WORKER_LIMIT);
-	fd_free(&out[1]);
-	g->output = out[0];
-	port.x.ward->monitor = g->pid[TASK];
-	if (g->starts && guardian_child(g, WATCH, "erlxc-watch"))
-		_exit(op_watch(&port.x) ? 0 : 1);
-	if (g->starts && g->pid[WATCH] == 0)
-		guardian_force(g); /* nobody would tell that init runs */
-}
-
-/* {exited, {exit_status, N} | {signal, N} | unknown}: an event. */
-static void
-guardian_exited(int fd)
-{
-	const struct ward *ward = port.x.ward;
-	const bool sig = WIFSIGNALED(ward->status);
-	struct call call;
-
-	call_init(&call, OP_EVENT);
-	etf_put_tuple(&call.result, 2);
-	etf_put_atom(&call.result, "exited");
-	if (ward->ended) {
-		etf_put_tuple(&call.result, 2);
-		etf_put_atom(&call.result, sig ? "signal" : "exit_status");
-		etf_put_int(&call.result,
-		    sig ? WTERMSIG(ward->status) : WEXITSTATUS(ward->status));
-	} else {
-		etf_put_atom(&call.result, "unknown");
-	}
-	call_send(fd, &call);
-}
-
-/* The container must come down. One that is still starting gets the grace to
- * come up, since only a running one can be stopped in good order. */
-static void
-guardian_leave(struct guardian *g)
-{
-	const int grace = port.x.grace_ms;
-
-	g->leave = true;
-	if (g->pid[TASK] == 0) {
-		g->done = true;
-	} else if (!g->starts || grace == 0) {
-		guardian_force(g);
-	} else if (g->pid[WATCH] > 0) {
-		g->deadline = now_ms() + grace;
-	} else if (g->pid[DOWN] == 0) {
-		g->deadline = now_ms() + grace + 1000;
-		if (guardian_child(g, DOWN, "erlxc-down"))
-			_exit(op_down(&port.x) ? 0 : 1);
-	}
-}
-
-/* Bytes from the port, or its end. */
-static void
-guardian_told(struct guardian *g)
-{
-	uint8_t tell;
-	const ssize_t n = read(g->port, &tell, 1);
-
-	if (n < 0 && (errno == EINTR || errno == EAGAIN))
-		return;
-	if (n <= 0) {
-		fd_free(&g->port);
-		if (g->policy != PERMANENT || !g->starts)
-			guardian_leave(g);
-	} else if (tell <= PERMANENT) {
-		g->policy = (enum lifetime)tell;
-	} else if (tell == TELL_CANCEL) {
-		guardian_leave(g);
-	}
-	if (n > 0 && g->pid[TASK] == 0 &&
-	    (tell == TELL_RELEASE || g->policy != TEMPORARY))
-		_exit(0);
-}
-
-/* What a template prints goes to the log, its end into the reason too. */
-static void
-guardian_output(struct guardian *g)
-{
-	char buf[512];
-	const ssize_t n = read(g->output, buf, sizeof(buf));
-	const size_t len = n > 0 ? (size_t)n : 0;
-	const size_t room = sizeof(g->tail) - len;
-	const size_t keep = g->taillen < room ? g->taillen : room;
-
-	if (len == 0)
-		fd_free(&g->output);
-	write_all(STDERR_FILENO, buf, len);
-	memmove(g->tail, g->tail + g->taillen - keep, keep);
-	memcpy(g->tail + keep, buf, len);
-	g->taillen = keep + len;
-}
-
-/* True when the child has ended, with *status. */
-static bool
-guardian_reap(struct guardian *g, int which, int *status)
-{
-	if (g->pid[which] == 0 ||
-	    waitpid(g->pid[which], status, WNOHANG) != g->pid[which])
-		return false;
-	g->pid[which] = 0;
-	return true;
-}
-
-/* Sends the task's own answer on, the output's end added to its reason. */
-static bool
-guardian_forward(struct guardian *g)
-{
-	const off_t end = lseek(g->answer, 0, SEEK_END);
-	struct message m;
-	off_t at = 0;
-
-	if (pread(g->answer, &m, sizeof(m), 0) != sizeof(m) ||
-	    (size_t)end - sizeof(m) != (size_t)m.result + m.why)
-		return false;
-	if (m.verdict == OP_FAILED && g->taillen > 0) {
-		write_all(g->answer, "\n", m.why > 0);
-		write_all(g->answer, g->tail, g->taillen);
-		m.why += (uint32_t)g->taillen + (m.why > 0);
-		if (pwrite(g->answer, &m, sizeof(m), 0) < 0)
-			return false;
-	}
-	while (sendfile(g->port, g->answer, &at, FRAME_MAX) > 0)
-		;
-	return true;
-}
-
-/* Destroys what is defined, or half created, in a child that can be killed: a
- * hook or a storage tool may hang. A directory may take its time. */
-static void
-guardian_discard(void)
-{
-	const pid_t self = getpid();
-	int p[2];
-	pid_t pid;
-
-	if (pipe2(p, O_CLOEXEC) < 0 || (pid = fork()) < 0)
-		return;
-	if (pid == 0) {
-		child_begin("erlxc-discard", self, true);
-		op_forked(&port.x);
-		op_discard(&port.x);
-		_exit(0);
-	}
-	close(p[1]);
-	if (!polled(p[0], POLLIN, DISCARD_MS))
-		group_kill(pid);
-	close(p[0]);
-	waitpid(pid, NULL, 0);
-}
-
-/* The task has ended, by itself, brought down or killed. What it left is
- * removed before anybody is told, so that an answer finds a clean house. */
-static void
-guardian_ended(struct guardian *g, int status)
-{
-	struct ward *ward = port.x.ward;
-	struct call call;
-
-	guardian_force(g);
-	if (WIFSIGNALED(status)) {
-		kill(-ward->monitor, SIGKILL);
-		ns_cgroup_purge(ward->cgroups);
-		if (g->starts && !g->running)
-			ns_cgroup_sweep(port.x.name);
-		if (ward->husk)
-			guardian_discard();
-	}
-	ward->monitor = 0;
-	if (!g->running && !guardian_forward(g)) {
-		call_lost(&call, status);
-		call_send(g->port, &call);
-	}
-	if (g->running || ward->ended)
-		guardian_exited(g->port);
-	g->done = g->port < 0 || g->policy != TEMPORARY;
-}
-
-/* Children that have ended: SIGCHLD tells, not the end of a pipe, which what a
- * killed monitor has forked may hold. */
-static void
-guardian_children(struct guardian *g)
-{
-	struct call call;
-	int status;
-
-	if (guardian_reap(g, WATCH, &status)) {
-		if (status == 0) { /* {ok, Pid}: the answer to start */
-			call_init(&call, OP_OK);
-			etf_put_tuple(&call.result, 2);
-			etf_put_atom(&call.result, "ok");
-			etf_put_int(&call.result, port.x.ward->init);
-			call_send(g->port, &call);
-			g->running = true;
-		}
-		if (g->leave)
-			guardian_leave(g);
-		else if (WIFSIGNALED(status) && g->pid[TASK] > 0)
-			guardian_force(g);
-	}
-	if (guardian_reap(g, DOWN, &status) && status != 0)
-		guardian_force(g);
-	if (guardian_reap(g, TASK, &status)) {
-		for (int i = 0; i < 128 && polled(g->output, POLLIN, 0); i++)
-			guardian_output(g);
-		fd_free(&g->output);
-		guardian_ended(g, status);
-	}
-}
-
-/* The signals that a terminal or a service manager sends to all of a service's
- * processes do not end it: its clean-up is what they wait for. */
-static void __attribute__((noreturn))
-guardian_main(int fd, const struct request *req)
-{
-	struct guardian g = {
-	    .signals = signals_open(), .port = fd, .output = -1};
-	struct signalfd_siginfo si;
-	int64_t left;
-
-	g.policy = port.x.daemonize ? PERMANENT : port.x.type;
-	if (req != NULL)
-		guardian_begin(&g, req);
-	while (!g.done) {
-		struct pollfd fds[] = {{g.signals, POLLIN, 0},
-		    {g.port, POLLIN, 0}, {g.output, POLLIN, 0}};
-
-		left = g.deadline - now_ms();
-		left = g.deadline == 0 ? -1 : left > 0 ? left : 0;
-		if (poll(fds, sizeof(fds) / sizeof(*fds), (int)left) == 0)
-			guardian_force(&g);
-		if (fds[1].revents)
-			guardian_told(&g);
-		if (fds[2].revents)
-			guardian_output(&g);
-		while (read(g.signals, &si, sizeof(si)) > 0)
-			; /* before looking: who ends later signals anew */
-		guardian_children(&g);
-	}
-	if (g.port < 0 && g.policy == TEMPORARY)
-		guardian_discard();
-	_exit(0);
-}
-
-/* In place of a guardian that was killed: its task was killed with it
- * (PDEATHSIG), the container's init with the task. What is left is removed. */
-static void __attribute__((noreturn)) guardian_recover(int fd)
-{
-	struct ward *ward = port.x.ward;
-	struct call call;
-
-	if (ward->cgroups[0] == '\0' && ward->monitor > 0)
-		ns_cgroup_read(
-		    ward->monitor, ward->cgroups, sizeof(ward->cgroups));
-	if (ward->monitor > 0)
-		kill(-ward->monitor, SIGKILL);
-	ns_cgroup_purge(ward->cgroups);
-	if (ward->init == 0)
-		ns_cgroup_sweep(port.x.name);
-	if (ward->husk || (port.halting && port.x.type == TEMPORARY))
-		guardian_discard();
-	if (ward->init > 0)
-		guardian_exited(fd);
-	call_lost(&call, SIGKILL);
-	call_send(fd, &call);
-	_exit(0);
-}
-
 /* --- Workers, seen from the port --------------------------------------- */
+
+void
+stdio_free(struct erlxc *x)
+{
+	for (int i = 0; i < 3; i++)
+		fd_free(&x->stdio[i]);
+}
 
 /* A guardian for `req`, or an idle one for NULL. */
 static struct worker *
@@ -1043,7 +766,7 @@ guardian_fork(const struct request *req)
 		return NULL;
 	w = worker_fork(ROLE_GUARDIAN, "erlxc-guardian", op, ward, &fd);
 	if (fd >= 0)
-		guardian_main(fd, req);
+		guardian_main(&port.x, fd, req);
 	if (w == NULL)
 		munmap(ward, sizeof(*ward));
 	return w;
@@ -1107,21 +830,131 @@ call_after(const struct op *op, const void *frame, size_t len)
 		op_close(&port.x);
 		op_open(&port.x);
 	}
-	if (port.query != NULL && op->flags & (OP_RELOAD | OP_CONFIG)) {
+	if (!(op->flags & (OP_RELOAD | OP_CONFIG)))
+		return;
+	if (port.query != NULL) {
 		port.query->stale = true;
 		shutdown(port.query->src.fd, SHUT_WR);
 	}
+	if (port.spare != NULL)
+		shutdown(port.spare->src.fd, SHUT_WR);
+	port.spare = NULL;
 }
 
-/* Answers the worker's request. */
+/* Answers the worker's request. A stream that it opened begins with that, or
+ * comes to nothing, for want of success or of somebody who would read it. */
 static void
 worker_reply(struct worker *w, const struct call *call)
 {
+	struct stream *s = w->stream;
+	const bool wanted = call->verdict == OP_OK && w->req->id != 0;
+
 	send_call(w->req->id, call);
 	if (w->req->op->flags & OP_EXCL)
 		port.exclusive = false;
 	free(w->req);
 	w->req = NULL;
+	if (s == NULL)
+		return;
+	if (wanted)
+		stream_begin(s, w->ward ? w->ward->init : 0);
+	else
+		stream_close(s);
+	if (w->role != ROLE_GUARDIAN || call->verdict != OP_OK)
+		w->stream = NULL;
+}
+
+/* The keeper of sessions, or NULL: a process that outlives the port, by which
+ * nothing that a command has left running does. */
+static struct worker *
+keeper_fork(void)
+{
+	static const struct op op = {.name = "", .flags = OP_JOB | OP_KEEP};
+	struct worker *w;
+	int fd;
+
+	w = worker_fork(ROLE_JOB, "erlxc-sessions", &op, NULL, &fd);
+	if (fd >= 0) {
+		signals_open();
+		ns_sessions_keep(fd, streams_sessions());
+		_exit(0);
+	}
+	return w;
+}
+
+void
+port_session(pid_t id, enum session what)
+{
+	const struct session_word word = {id, what};
+
+	if (port.keeper == NULL)
+		port.keeper = keeper_fork();
+	if (port.keeper != NULL)
+		send(port.keeper->src.fd, &word, sizeof(word), MSG_NOSIGNAL);
+}
+
+/* The command of a stream that was just made: it may have ended before. */
+static void
+stream_held(struct stream *s, pid_t pid)
+{
+	port_session(pid, SESSION_HELD);
+	for (struct unborn *u = port.unborn; u < port.unborn + UNBORN_MAX; u++)
+		if (u->pid == pid && now_ms() - u->since < UNBORN_MS) {
+			u->pid = 0;
+			stream_ended(s, true, u->status);
+		}
+}
+
+/* A process that a worker has forked for us, with its descriptors: all, or the
+ * kernel has kept some, as we have too many. */
+static void
+worker_bore(struct worker *w, const void *data)
+{
+	int fds[BORN_FDS] = {-1, -1, -1, -1}, n = 0;
+	enum stream_kind kind = STREAM_CONSOLE;
+	struct born born;
+
+	memcpy(&born, data, sizeof(born));
+	for (int i = 0; i < BORN_FDS; i++)
+		if (born.has[i])
+			fds[i] = n < w->nfds ? w->fds[n++] : BORN_FDS;
+	w->nfds = 0;
+	for (int i = 0; i < BORN_FDS; i++)
+		if (fds[i] == BORN_FDS)
+			n = fds[i] = -1;
+	if (fds[3] >= 0) {
+		if (port.x.init.pid > 0)
+			fd_free(&port.x.init.pidfd);
+		port.x.init = born.init;
+		port.x.init.pidfd = fds[3];
+	}
+	if (born.pid > 0)
+		kind = fds[1] >= 0 ? STREAM_PIPES : STREAM_TTY;
+	if (w->req != NULL && n >= 0)
+		w->stream = stream_new(w->req->stream, kind, born.pid, fds);
+	if (w->stream != NULL && born.pid > 0)
+		stream_held(w->stream, born.pid);
+	if (w->stream != NULL)
+		return;
+	for (int i = 0; i < 3; i++)
+		fd_free(&fds[i]);
+	if (w->req != NULL)
+		port_raise(w->req->id, "system_limit");
+	if (w->req != NULL)
+		w->req->id = 0;
+	if (born.pid > 0)
+		kill(born.pid, SIGKILL);
+	group_kill(w->pid);
+}
+
+/* Of a guardian: init has ended. */
+static void
+worker_event(struct worker *w, const struct call *call)
+{
+	send_call(0, call);
+	if (w->stream != NULL)
+		stream_ended(w->stream, w->ward->ended, w->ward->status);
+	w->stream = NULL;
 }
 
 /* Takes the complete messages out of a worker's inbox. */
@@ -1145,8 +978,10 @@ worker_messages(struct worker *w)
 		call.why.len = m.why;
 		if (call.verdict == OP_OK && w->req != NULL)
 			call_after(w->req->op, w->req->frame, w->req->len);
-		if (call.verdict == OP_EVENT)
-			send_call(0, &call);
+		if (call.verdict == OP_BORN)
+			worker_bore(w, call.result.data);
+		else if (call.verdict == OP_EVENT)
+			worker_event(w, &call);
 		else if (w->req != NULL)
 			worker_reply(w, &call);
 	}
@@ -1156,12 +991,35 @@ worker_messages(struct worker *w)
 	etf_rewind(in, in->len - at);
 }
 
+/* Bytes, and the descriptors that come with them. */
+static ssize_t
+worker_read(struct worker *w, void *buf, size_t size)
+{
+	union {
+		struct cmsghdr align;
+		char bytes[CMSG_SPACE(sizeof(w->fds))];
+	} control;
+	struct iovec iov = {buf, size};
+	struct msghdr msg = {.msg_iov = &iov,
+	    .msg_iovlen = 1,
+	    .msg_control = &control,
+	    .msg_controllen = sizeof(control)};
+	const ssize_t n = recvmsg(w->src.fd, &msg, MSG_CMSG_CLOEXEC);
+	const struct cmsghdr *c = n > 0 ? CMSG_FIRSTHDR(&msg) : NULL;
+
+	if (c != NULL && c->cmsg_type == SCM_RIGHTS && w->nfds == 0) {
+		w->nfds = (int)((c->cmsg_len - CMSG_LEN(0)) / sizeof(int));
+		memcpy(w->fds, CMSG_DATA(c), (size_t)w->nfds * sizeof(int));
+	}
+	return n;
+}
+
 static void
 worker_ready(struct source *src)
 {
 	struct worker *w = (struct worker *)src;
 	uint8_t buf[16384];
-	const ssize_t n = read(src->fd, buf, sizeof(buf));
+	const ssize_t n = worker_read(w, buf, sizeof(buf));
 
 	if (n == 0 || (n < 0 && errno != EAGAIN && errno != EINTR))
 		source_close(src); /* the rest comes with SIGCHLD */
@@ -1181,10 +1039,12 @@ worker_recover(struct worker *w)
 
 	r = worker_fork(ROLE_GUARDIAN, "erlxc-recover", w->op, w->ward, &fd);
 	if (fd >= 0)
-		guardian_recover(fd);
+		guardian_recover(&port.x, fd, port.halting);
 	if (r == NULL)
 		return;
 	w->ward = NULL;
+	r->stream = w->stream;
+	w->stream = NULL;
 	r->req = w->req; /* answered, and others let in, when all is clean */
 	w->req = NULL;
 }
@@ -1199,6 +1059,10 @@ worker_ended(struct worker *w, int status)
 	w->ended = true;
 	if (port.query == w)
 		port.query = NULL;
+	if (port.spare == w)
+		port.spare = NULL;
+	if (port.keeper == w)
+		port.keeper = NULL;
 	while (polled(w->src.fd, POLLIN, 0))
 		worker_ready(&w->src);
 	source_close(&w->src);
@@ -1210,6 +1074,10 @@ worker_ended(struct worker *w, int status)
 		worker_reply(w, &call);
 		call_free(&call);
 	}
+	if (w->stream != NULL)
+		stream_ended(w->stream, false, 0);
+	while (w->nfds > 0)
+		close(w->fds[--w->nfds]);
 }
 
 /* Frees the workers that ended in this turn of the loop, when no event that is
@@ -1240,50 +1108,136 @@ workers_sweep(void)
 
 /* --- Requests at work -------------------------------------------------- */
 
-static void __attribute__((noreturn)) query_main(int fd)
+/* A worker that is there before it is asked: for all queries, or for one command
+ * in the container, since to fork it takes as long as to enter. */
+static struct worker *
+kept_fork(enum role role, const char *comm, const struct op *op)
 {
-	struct request *req = malloc(sizeof(*req) + QUERY_MAX);
+	struct request *req;
+	struct worker *w;
+	int fd;
 
+	w = worker_fork(role, comm, op, NULL, &fd);
+	if (fd < 0)
+		return w;
 	op_forked(&port.x);
+	ns_prepare();
+	req = malloc(sizeof(*req) + QUERY_MAX);
 	while (req != NULL &&
 	       recv(fd, req, sizeof(*req), MSG_WAITALL) == sizeof(*req) &&
 	       req->len <= QUERY_MAX &&
-	       recv(fd, req + 1, req->len, MSG_WAITALL) == (ssize_t)req->len)
-		call_run(fd, req);
+	       recv(fd, req + 1, req->len, MSG_WAITALL) == (ssize_t)req->len) {
+		call_run(&port.x, fd, req);
+		if (role != ROLE_QUERY)
+			break;
+	}
 	_exit(0);
 }
 
-/* Takes over `req`. Queries have one worker that is kept, one at a time; jobs
- * have one each, or a guardian, but for a start that is to outlive the port. */
+/* The socket is empty and takes QUERY_MAX at once. */
+static void
+kept_ask(struct worker *w, const struct request *req)
+{
+	const ssize_t len = (ssize_t)(sizeof(*req) + req->len);
+
+	if (w != NULL && send(w->src.fd, req, (size_t)len, MSG_NOSIGNAL) != len)
+		group_kill(w->pid);
+}
+
+/* An init's descriptors: our ends are a stream's, the others port.x.stdio. */
+static struct stream *
+init_stream(uint32_t number)
+{
+	int ours[] = {-1, -1, -1}, p[2];
+	struct stream *s = NULL;
+
+	for (int i = 0; i < 3; i++)
+		if (pipe2(p, O_CLOEXEC) == 0) {
+			port.x.stdio[i] = p[i > 0];
+			ours[i] = p[i == 0];
+			fcntl(ours[i], F_SETFL, O_NONBLOCK);
+		}
+	if (ours[0] >= 0 && ours[1] >= 0 && ours[2] >= 0)
+		s = stream_new(number, STREAM_INIT, 0, ours);
+	for (int i = 0; i < 3 && s == NULL; i++)
+		fd_free(&ours[i]);
+	return s;
+}
+
+/* A guardian for a request, which may open a stream to the init. */
+static struct worker *
+guarded_run(const struct request *req)
+{
+	struct stream *s = req->stream ? init_stream(req->stream) : NULL;
+	struct worker *w = NULL;
+
+	if (s != NULL || req->stream == 0)
+		w = guardian_fork(req);
+	stdio_free(&port.x);
+	if (w != NULL)
+		w->stream = s;
+	else if (s != NULL)
+		stream_close(s);
+	return w;
+}
+
+/* A job has a worker of its own, or a guardian, but for a start that is to
+ * outlive the port. */
+static struct worker *
+job_fork(const struct request *req)
+{
+	const struct op *op = req->op;
+	const bool detached = req->stream == 0 &&
+			      strcmp(op->name, "start") == 0 &&
+			      (port.x.daemonize || port.x.type == PERMANENT);
+	struct worker *w;
+	int fd;
+
+	if ((op->flags & OP_GUARD) && !detached)
+		return guarded_run(req);
+	w = worker_fork(ROLE_JOB, "erlxc-job", op, NULL, &fd);
+	if (fd >= 0) {
+		op_forked(&port.x);
+		call_run(&port.x, fd, req);
+		_exit(0);
+	}
+	return w;
+}
+
+/* Into the container, by the spare worker, in whose place comes another. */
+static struct worker *
+attach_run(const struct request *req)
+{
+	struct worker *w = port.spare;
+
+	if (w == NULL)
+		w = kept_fork(ROLE_JOB, "erlxc-attach", req->op);
+	kept_ask(w, req);
+	port.spare = kept_fork(ROLE_JOB, "erlxc-attach", req->op);
+	return w;
+}
+
+/* Takes over `req`. */
 static void
 request_run(struct request *req)
 {
 	const struct op *op = req->op;
-	const bool stays = port.x.daemonize || port.x.type == PERMANENT;
-	const ssize_t len = (ssize_t)(sizeof(*req) + req->len);
-	struct worker *w = NULL;
-	int fd = -1;
+	struct worker *w;
 
+	if (op->flags & OP_STREAM)
+		req->stream = ++port.streams;
 	if (op->flags & OP_QUERY) {
 		if (port.query == NULL)
-			port.query = worker_fork(
-			    ROLE_QUERY, "erlxc-query", NULL, NULL, &fd);
-		if (fd >= 0)
-			query_main(fd);
+			port.query = kept_fork(ROLE_QUERY, "erlxc-query", NULL);
 		w = port.query;
-	} else if ((op->flags & OP_GUARD) &&
-		   !(stays && strcmp(op->name, "start") == 0)) {
-		w = guardian_fork(req);
+		kept_ask(w, req);
+	} else if (op->flags & OP_KEPT && req->len <= QUERY_MAX) {
+		w = attach_run(req);
 	} else {
-		w = worker_fork(ROLE_JOB, "erlxc-job", op, NULL, &fd);
-		if (fd >= 0) {
-			op_forked(&port.x);
-			call_run(fd, req);
-			_exit(0);
-		}
+		w = job_fork(req);
 	}
 	if (w == NULL) {
-		send_raise(req->id, "system_limit");
+		port_raise(req->id, "system_limit");
 		free(req);
 		return;
 	}
@@ -1292,10 +1246,6 @@ request_run(struct request *req)
 		port.exclusive = true;
 	if (w->role == ROLE_GUARDIAN)
 		guard_tell(w, TELL_RELEASE);
-	/* The socket is empty and takes QUERY_MAX at once. */
-	if (w->role == ROLE_QUERY &&
-	    send(w->src.fd, req, (size_t)len, MSG_NOSIGNAL) != len)
-		group_kill(w->pid);
 }
 
 /* Runs what waited; called when a worker has answered or ended. */
@@ -1319,13 +1269,13 @@ query_deadlines(void)
 	struct request *req = port.query ? port.query->req : NULL;
 
 	if (req != NULL && req->deadline <= now) {
-		send_raise(req->id, "timeout");
+		port_raise(req->id, "timeout");
 		req->id = 0;
 		group_kill(port.query->pid);
 		port.query = NULL;
 	}
 	while (port.queries != NULL && port.queries->deadline <= now) {
-		send_raise(port.queries->id, "timeout");
+		port_raise(port.queries->id, "timeout");
 		free(request_take(&port.queries));
 	}
 	requests_pump();
@@ -1398,12 +1348,12 @@ dispatch(const struct op *op, uint32_t id, const void *frame, size_t len)
 		return;
 	}
 	if ((op->flags & OP_QUERY) && len > QUERY_MAX) {
-		send_raise(id, "badarg");
+		port_raise(id, "badarg");
 		return;
 	}
 	req = malloc(sizeof(*req) + len);
 	if (req == NULL) {
-		send_raise(id, "system_limit");
+		port_raise(id, "system_limit");
 		return;
 	}
 	*req = (struct request){.op = op, .id = id, .len = len};
@@ -1420,7 +1370,7 @@ dispatch(const struct op *op, uint32_t id, const void *frame, size_t len)
 
 /* The control words, which are not the container's business: no rows. */
 static bool
-control(const char *name, struct etf_reader *r, uint32_t argc)
+control(uint32_t cmd, const char *name, struct etf_reader *r, uint32_t argc)
 {
 	uint32_t id;
 
@@ -1432,7 +1382,7 @@ control(const char *name, struct etf_reader *r, uint32_t argc)
 		if (etf_done(r))
 			cancel(id);
 	} else {
-		return false;
+		return stream_command(cmd, name, r);
 	}
 	return true;
 }
@@ -1460,8 +1410,8 @@ frame_handle(const uint8_t *frame, size_t len)
 	op = r.error == ETF_OK ? op_find(name, argc, &known) : NULL;
 	if (op != NULL)
 		dispatch(op, id, frame, len);
-	else if (r.error != ETF_OK || !control(name, &r, argc))
-		send_raise(id, known ? "badarg" : "undef");
+	else if (r.error != ETF_OK || !control(id, name, &r, argc))
+		port_raise(id, known ? "badarg" : "undef");
 }
 
 /* The length of the frame that begins at `p`, four bytes at least. */
@@ -1532,21 +1482,61 @@ input_ready(struct source *src)
 
 /* --- The loop ---------------------------------------------------------- */
 
-/* Children by pid, since what liblxc forks in this process is liblxc's. */
+/* A command that ended before we read that it was born, or before that was
+ * written: it is remembered. */
+static void
+unknown_reaped(pid_t pid, int status)
+{
+	for (struct worker *w = port.workers; w != NULL; w = w->next)
+		if (w->op != NULL && w->op->flags & OP_STREAM &&
+		    polled(w->src.fd, POLLIN, 0))
+			worker_ready(&w->src);
+	if (!stream_reaped(pid, status))
+		port.unborn[port.nunborn++ % UNBORN_MAX] =
+		    (struct unborn){pid, status, now_ms()};
+}
+
+/* What liblxc forks in this process it has reaped by now; what a killed worker
+ * has forked for us may come to us without a word. */
+static void
+children_reap(void)
+{
+	struct worker *w;
+	siginfo_t si;
+	int status;
+
+	for (;;) {
+		si.si_pid = 0;
+		if (waitid(P_ALL, 0, &si, WEXITED | WNOHANG | WNOWAIT) < 0 ||
+		    si.si_pid == 0 || waitpid(si.si_pid, &status, 0) < 0)
+			return;
+		w = port.workers;
+		while (w != NULL && (w->ended || w->pid != si.si_pid))
+			w = w->next;
+		if (w != NULL)
+			worker_ended(w, status);
+		else if (!stream_reaped(si.si_pid, status))
+			unknown_reaped(si.si_pid, status);
+	}
+}
+
 static void
 signals_ready(struct source *src)
 {
 	struct signalfd_siginfo si;
-	int status;
 
-	while (read(src->fd, &si, sizeof(si)) == (ssize_t)sizeof(si)) {
+	while (read(src->fd, &si, sizeof(si)) == (ssize_t)sizeof(si))
 		if (si.ssi_signo != SIGCHLD)
 			halt_begin();
-		for (struct worker *w = port.workers; w != NULL; w = w->next)
-			if (!w->ended &&
-			    waitpid(w->pid, &status, WNOHANG) == w->pid)
-				worker_ended(w, status);
-	}
+	children_reap();
+}
+
+void
+port_stop_init(const struct stream *s)
+{
+	for (struct worker *w = port.workers; w != NULL; w = w->next)
+		if (w->stream == s)
+			guardian_tell(w, TELL_CANCEL);
 }
 
 /* True when nothing is at work that the port ends after. A container that is to
@@ -1567,27 +1557,39 @@ halted(void)
 	return true;
 }
 
+static int
+loop_timeout(void)
+{
+	const int64_t left = port.halt_deadline - now_ms();
+	const int query = port.halting ? -1 : query_deadlines();
+	const int stream = streams_timeout();
+
+	if (port.halting)
+		return left > 0 ? (int)left : 0;
+	return query < 0 || (stream >= 0 && stream < query) ? stream : query;
+}
+
 static void
 loop(void)
 {
 	struct epoll_event events[64];
+	bool throttled = false;
 	struct source *src;
-	int64_t left;
 	int n;
 
 	while (!halted()) {
-		left = port.halting ? port.halt_deadline - now_ms()
-				    : query_deadlines();
-		if (port.halting && left < 0)
-			left = 0;
 		n = epoll_wait(port.epoll, events,
-		    sizeof(events) / sizeof(*events), (int)left);
+		    sizeof(events) / sizeof(*events), loop_timeout());
 		for (int i = 0; i < n; i++) {
 			src = events[i].data.ptr;
 			if (src->fd >= 0)
 				src->ready(src);
 		}
 		input_frames(); /* read just now, or left while throttled */
+		if (port.throttled != throttled)
+			streams_throttle();
+		throttled = port.throttled;
+		streams_sweep();
 		workers_sweep();
 	}
 }
@@ -1706,6 +1708,19 @@ raise_descriptors(void)
 	setrlimit(RLIMIT_NOFILE, &lim);
 }
 
+/* A stream has three, and there may be thousands: all that we may have, but not
+ * for what we start. */
+static void
+many_descriptors(void)
+{
+	struct rlimit lim;
+
+	getrlimit(RLIMIT_NOFILE, &port.nofile);
+	lim = port.nofile;
+	lim.rlim_cur = lim.rlim_max;
+	setrlimit(RLIMIT_NOFILE, &lim);
+}
+
 /* The caller's descriptors are not ours: 0 to 2 are there, none is beyond. */
 static void
 clean_descriptors(void)
@@ -1811,6 +1826,7 @@ main(int argc, char *argv[])
 	clean_descriptors();
 	umask(022);
 	reexecute(argv);
+	many_descriptors();
 	prctl(PR_SET_NAME, "erlxc");
 	options(argc, argv);
 	private_descriptors();

@@ -70,12 +70,24 @@ struct ward {
 	char cgroups[3072];
 };
 
+/* An init that is known: while this is held, its pid is nobody else's. */
+struct ns_init {
+	pid_t pid;
+	int pidfd;                /* -1: before Linux 5.3 */
+	unsigned long long start; /* clock ticks since boot */
+};
+
 /* The container that this port serves. One per process. */
 struct erlxc {
 	char *name;
 	char *path;              /* lxcpath; NULL: the default */
 	struct lxc_container *c; /* NULL until op_open() */
 	struct ward *ward;       /* NULL outside of a guarded row */
+	/* An init's, while it is started to be a stream; or -1. */
+	int stdio[3];
+	struct ns_init init; /* that was entered last; pid 0: none */
+	uint32_t stream;     /* the number of the one that a row opens, or 0 */
+	int port;            /* in a worker: its socket */
 	enum lifetime type;
 	bool daemonize;    /* start detached from the port */
 	int grace_ms;      /* for a clean shutdown; 0: kill at once */
@@ -92,7 +104,9 @@ enum {
 	OP_CONFIG = 1 << 4, /* changes the handle: the query worker retires */
 	OP_GUARD = 1 << 5,  /* with OP_JOB: below a guardian */
 	OP_KEEP = 1 << 6,   /* with OP_JOB: never killed half-way; finishes */
-	OP_BARE = 1 << 7    /* needs no handle */
+	OP_BARE = 1 << 7,   /* needs no handle */
+	OP_STREAM = 1 << 8, /* with OP_JOB: opens a stream */
+	OP_KEPT = 1 << 9    /* with OP_JOB: by a worker forked before */
 };
 
 /* How a process ends when its row's deadline passes inside liblxc, which
@@ -107,12 +121,30 @@ enum verdict {
 	OP_OK,
 	OP_FAILED, /* the result says failure, the reason why */
 	OP_RAISE,  /* the result is the class: badarg, notsup, ... */
-	OP_EVENT   /* no row's: the result is what has happened */
+	OP_EVENT,  /* no row's: the result is what has happened */
+	OP_BORN    /* no row's: see worker_born() */
 };
 
 struct strings {
 	char **v; /* malloc'd, a NULL behind the last; NULL: never was one */
 	size_t n;
+};
+
+/* A command, and where its standard descriptors lead. */
+struct ns_command {
+	char **argv; /* looked up in the container's PATH without a slash */
+	char **env;  /* "K=V", over the defaults; a NULL at the end, or NULL */
+	const char *cwd;   /* NULL: the user's home, else / */
+	const char *user;  /* name or decimal id; NULL: the container's root */
+	const char *group; /* NULL: the user's */
+	char **groups;     /* supplementary; as env */
+	bool pty;          /* a terminal of that size, else pipes */
+	unsigned short rows, cols;
+	enum ns_err {
+		NS_ERR_SEPARATE,
+		NS_ERR_STDOUT,
+		NS_ERR_NULL
+	} err; /* of pipes */
 };
 
 /* One call: what a row reads and what it leaves. */
@@ -122,7 +154,10 @@ struct call {
 	struct etf_reader *in;
 	char *text[3]; /* the arguments, by their kinds: see op->args */
 	int number;
-	struct strings argv;
+	struct strings argv, env, groups;
+	struct etf_bytes data;
+	struct ns_command cmd;
+	pid_t pid; /* of the process that was born */
 	enum verdict verdict;
 	struct etf_writer result; /* one term */
 	struct etf_writer why;    /* text, no term; for OP_FAILED */
@@ -131,11 +166,178 @@ struct call {
 struct op {
 	const char *name;
 	const char *args; /* a letter each: args_read() */
-	uint8_t flags;
+	uint16_t flags;
 	void (*run)(struct call *call, struct lxc_container *c); /* x->c */
 	/* Runs in the port after a success: what the port must know of it. */
 	void (*after)(struct erlxc *x, struct etf_reader *in);
 };
+
+/* --- erlxc.c, for guardians -------------------------------------------- */
+
+#define FRAME_MAX (16u << 20) /* bytes in a frame, either direction */
+
+/* A request that waits for a worker, or is at work in one. */
+struct request {
+	struct request *next;
+	const struct op *op;
+	uint32_t id;     /* 0: nobody wants the answer (any more) */
+	uint32_t stream; /* the number of the one that it opens, or 0 */
+	int64_t deadline;
+	size_t len;
+	uint8_t frame[];
+};
+
+/* Worker to port: a header, then `result` and `why` bytes. One machine, one
+ * program: native byte order. */
+struct message {
+	uint32_t verdict; /* enum verdict */
+	uint32_t result;
+	uint32_t why;
+};
+
+/* Port to guardian: one byte each. The first three are enum lifetime. */
+enum tell { TELL_CANCEL = 3, TELL_RELEASE = 4 };
+
+/* Kills a process and what it started: SIGKILL to its group. */
+void group_kill(pid_t pid);
+
+/* Writes all, however often that takes. False: errno. */
+bool write_all(int fd, const void *data, size_t len);
+
+/* True when one of poll(2)'s events, or an end, comes within `ms`; -1: ever. */
+bool polled(int fd, short events, int ms);
+
+/* What is left of x->stdio is closed. */
+void stdio_free(struct erlxc *x);
+
+/* The signals that the port and a guardian live with, as a descriptor or -1. */
+int signals_open(void);
+
+/* Every process that the port forks begins with this. */
+void child_begin(const char *comm, pid_t parent, bool die_with_parent);
+
+/* A call's answer: made empty; sent; made up, when its process has left none;
+ * had by running the request's row in this process, and sent. */
+void call_init(struct call *call, enum verdict verdict);
+void call_send(int fd, struct call *call);
+void call_lost(struct call *call, int status);
+void call_run(struct erlxc *x, int fd, const struct request *req);
+
+/* --- guardian.c -------------------------------------------------------- */
+
+/* The whole life of a guardian, for a request, or an idle one for NULL; `fd` is
+ * its socket to the port. */
+void guardian_main(struct erlxc *x, int fd, const struct request *req)
+    __attribute__((noreturn));
+
+/* In place of a guardian that was killed: does what that would have done. */
+void guardian_recover(struct erlxc *x, int fd, bool halting)
+    __attribute__((noreturn));
+
+/* --- erlxc.c, for streams ---------------------------------------------- */
+
+/* A descriptor that the loop polls, first member of what it belongs to. */
+struct source {
+	int fd;
+	uint32_t events;
+	void (*ready)(struct source *src);
+};
+
+/* Milliseconds of the monotonic clock. */
+int64_t now_ms(void);
+
+/* Begins and ends the polling of src->fd, for epoll's `events`; the latter
+ * closes it. False: it cannot be polled. */
+bool source_add(
+    struct source *src, uint32_t events, void (*ready)(struct source *src));
+void source_want(struct source *src, uint32_t events);
+void source_close(struct source *src);
+
+/* Begins the frame {Tag, ...}, whose other elements are put into what this
+ * returns. False at its end: it is not sent, for want of room or of a reader. */
+struct etf_writer *frame_begin(const char *tag, uint32_t arity);
+bool frame_end(void);
+
+/* {reply, Id, ok | {error, Error}, <<>>}, {raise, Id, Class}; not for id 0. */
+void port_answer(uint32_t id, const char *error);
+void port_raise(uint32_t id, const char *class);
+
+/* Erlang does not read: nothing more for it should be made. */
+bool port_throttled(void);
+
+/* Takes the container down whose init the stream is. */
+struct stream;
+void port_stop_init(const struct stream *s);
+
+/* What becomes of a command's session. */
+enum session {
+	SESSION_HELD, /* it ends with the port */
+	SESSION_LEFT, /* its command has ended by itself: it may stay */
+	SESSION_KILLED
+};
+
+/* To the keeper of sessions. */
+struct session_word {
+	pid_t id;
+	enum session what;
+};
+
+/* Tells the keeper of sessions, ns_sessions_keep(). */
+void port_session(pid_t id, enum session what);
+
+/* {exit_status, N} | {signal, N}, or unknown. */
+void put_status(struct etf_writer *w, bool known, int status);
+
+/*
+ * In a worker: the command's process, which waits to be let go (0: none), and
+ * our ends of its descriptors (-1: none) become the port's, as a stream. So does
+ * x->init.
+ */
+void worker_born(const struct erlxc *x, pid_t pid, const int fds[3]);
+
+/* --- stream.c ---------------------------------------------------------- */
+
+enum stream_kind { STREAM_PIPES, STREAM_TTY, STREAM_INIT, STREAM_CONSOLE };
+
+/*
+ * Takes over the descriptors of a command: stdin, stdout, stderr (-1: none); of
+ * a terminal or a console only the first, of a console the last too, which
+ * keeps its place. NULL: no memory; they are the caller's then.
+ */
+struct stream *
+stream_new(uint32_t id, enum stream_kind kind, pid_t pid, const int fds[3]);
+
+/* Erlang has been told of it: bytes may come. `init`: of a STREAM_INIT. */
+void stream_begin(struct stream *s, pid_t init);
+
+/* Its command has ended, with a wait status if that is known. */
+void stream_ended(struct stream *s, bool known, int status);
+
+/* Nobody wants it any more: kills the command and its session. */
+void stream_close(struct stream *s);
+void streams_close_all(void);
+
+/* A child was reaped; false: it was no stream's command. */
+bool stream_reaped(pid_t pid, int status);
+
+/* Runs a request of the streams' own: write, eof, resize, signal, ack, close.
+ * False: it is none of them. `r` stands before the arguments. */
+bool stream_command(uint32_t id, const char *name, struct etf_reader *r);
+
+/* After port_throttled() has changed. */
+void streams_throttle(void);
+
+/* What time asks for; returns the ms to the next, or -1. */
+int streams_timeout(void);
+
+/* In a fork of the port: closes what is the port's. */
+void streams_forked(void);
+
+/* At the end of a turn of the loop: frees those that are over. */
+void streams_sweep(void);
+
+/* The sessions of all commands, pid_t each, malloc'd. */
+struct etf_bytes streams_sessions(void);
 
 /* --- lxcops.c ---------------------------------------------------------- */
 
@@ -169,6 +371,9 @@ bool op_valid_name(const char *name);
 
 /* Fills x->path with the default lxcpath when it is NULL. */
 bool op_default_path(struct erlxc *x);
+
+/* The answer to start: {ok, Pid}, or {ok, Stream, Pid} with x->stream. */
+void op_put_started(struct etf_writer *w, const struct erlxc *x, pid_t pid);
 
 /* liblxc's version as text, "" without liblxc. */
 const char *op_lxc_version(void);
@@ -215,5 +420,47 @@ int ns_program_seal(void);
 
 /* /proc/PID/cgroup as text of less than `size` bytes; "" when there is none. */
 void ns_cgroup_read(pid_t pid, char *text, size_t size);
+
+/* Returns 0, or errno: there is no such process. pidfd_open(2). */
+int ns_identify(pid_t pid, struct ns_init *init);
+
+/* True while the init that was identified lives. */
+bool ns_same(const struct ns_init *init);
+
+/* What ns_attach() needs to know beforehand, of this process and the host. */
+void ns_prepare(void);
+
+/*
+ * Runs a command inside the container of `init`, as a child of this process's
+ * parent (CLONE_PARENT), with no more privileges than init has. `born` is
+ * called once the child exists and waits, with its pid and our ends of its
+ * descriptors, see worker_born(). Returns 0 when the command was executed, else
+ * errno, and in *stage what failed (NULL: exec itself). This process is not
+ * what it was then: it can only report and exit. setns(2).
+ */
+int ns_attach(const struct ns_init *init, const struct ns_command *cmd,
+    const char **stage, void (*born)(void *arg, pid_t pid, const int fds[3]),
+    void *arg);
+
+/*
+ * Reads struct session_word from `fd` until its end, then kills all processes
+ * of the sessions that are held; `held`, pid_t each, are from the beginning.
+ * setsid(2).
+ */
+void ns_sessions_keep(int fd, struct etf_bytes held);
+
+/* What is put into a rootfs: the bytes, a copy of `source`, or a directory. */
+struct ns_file {
+	mode_t mode;
+	const char *source;    /* a file of the host, or NULL */
+	struct etf_bytes data; /* NULL without a source: a directory */
+};
+
+/*
+ * Puts a file or directory at `path` below `rootfs`, with the directories that
+ * are missing, all owned as the rootfs is. Takes the place of a file; no link
+ * leads out. Returns 0 or errno. openat2(2), RESOLVE_IN_ROOT.
+ */
+int ns_put(const char *rootfs, const char *path, const struct ns_file *file);
 
 #endif

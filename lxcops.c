@@ -175,25 +175,30 @@ get_number(struct etf_reader *in, char kind)
 	return i;
 }
 
+/* [iodata()] */
+static void
+get_strings(struct etf_reader *in, struct strings *l)
+{
+	for (uint32_t n = etf_get_list(in, ARGV_MAX); n > 0; n--)
+		if (!strings_add(l, etf_get_string(in, TEXT_MAX)))
+			etf_fail(in, ETF_NOMEM); /* the first error stays */
+	etf_get_nil(in);
+}
+
 /* A command: [iodata()], or one iodata() as its only word; <<>>: no word. */
 static void
 get_argv(struct etf_reader *in, struct strings *argv)
 {
 	struct etf_reader ahead = *in;
-	const bool many = etf_peek(in) == ETF_LIST &&
-			  (etf_get_list(&ahead, UINT32_MAX) == 0 ||
-			      etf_peek(&ahead) != ETF_INTEGER);
-	uint32_t n = many ? etf_get_list(in, ARGV_MAX) : 1;
 
-	for (; n > 0; n--)
-		if (!strings_add(argv, etf_get_string(in, TEXT_MAX)))
-			etf_fail(in, ETF_NOMEM); /* the first error stays */
-	if (many) {
-		etf_get_nil(in);
-	} else if (argv->n == 1 && *argv->v[0] == '\0') {
-		strings_free(argv);
-		*argv = (struct strings){0};
-	}
+	if (etf_peek(in) == ETF_LIST &&
+	    (etf_get_list(&ahead, UINT32_MAX) == 0 ||
+		etf_peek(&ahead) != ETF_INTEGER))
+		get_strings(in, argv);
+	else if (!strings_add(argv, etf_get_string(in, TEXT_MAX)))
+		etf_fail(in, ETF_NOMEM);
+	else if (argv->n == 1 && *argv->v[0] == '\0')
+		free(argv->v[--argv->n]), argv->v[0] = NULL;
 }
 
 /* True when `s` is what the letter says, see args_read(). */
@@ -240,8 +245,68 @@ get_text(struct etf_reader *in, char kind)
 	return s;
 }
 
+/* false, or {Rows, Columns}. */
+static void
+get_pty(struct etf_reader *in, struct ns_command *cmd)
+{
+	cmd->pty = etf_peek(in) != ETF_ATOM;
+	if (!cmd->pty) {
+		if (etf_get_bool(in))
+			etf_fail(in, ETF_RANGE);
+		return;
+	}
+	etf_get_tuple(in, 2);
+	cmd->rows = (unsigned short)etf_get_int(in, 1, USHRT_MAX);
+	cmd->cols = (unsigned short)etf_get_int(in, 1, USHRT_MAX);
+}
+
+/* The place of an atom in a list of words that ends with NULL. */
+static int
+get_word(struct etf_reader *in, const char *const *words)
+{
+	char atom[16];
+	int i = 0;
+
+	etf_get_atom(in, atom, sizeof(atom));
+	while (words[i] != NULL && strcmp(words[i], atom) != 0)
+		i++;
+	if (words[i] == NULL)
+		etf_fail(in, ETF_RANGE);
+	return i;
+}
+
+/* A map, whose keys are different: how a command is run. */
+static void
+get_command(struct call *call)
+{
+	static const char *const keys[] = {
+	    "cd", "user", "group", "env", "groups", "pty", "stderr", NULL};
+	static const char *const errs[] = {"separate", "stdout", "null", NULL};
+	struct etf_reader *in = call->in;
+	int key;
+
+	for (uint32_t n = etf_get_map(in, 16); n > 0; n--) {
+		key = get_word(in, keys);
+		if (key < 3)
+			call->text[key] = etf_get_string(in, PATH_MAX - 1);
+		else if (key < 5)
+			get_strings(in, key == 3 ? &call->env : &call->groups);
+		else if (key == 5)
+			get_pty(in, &call->cmd);
+		else if (in->error == ETF_OK)
+			call->cmd.err = (enum ns_err)get_word(in, errs);
+	}
+	call->cmd.cwd = call->text[0];
+	call->cmd.user = call->text[1];
+	call->cmd.group = call->text[2];
+	call->cmd.argv = call->argv.v;
+	call->cmd.env = call->env.v;
+	call->cmd.groups = call->groups.v;
+}
+
 /* The arguments, a letter each in the table. In call->number: b 0 or 1, n 0 and
- * up, l a lifetime, s a timeout. In call->argv: a. The next of call->text: t
+ * up, l a lifetime, s a timeout. In call->argv: a. In call->cmd: c, which is the
+ * only one beside a. In call->data: d. The next of call->text: t
  * any text, p a path, P an absolute one, E the empty text, F an address family
  * or none, G a cgroup's file, N a container's name, S states, T a template. */
 static bool
@@ -253,6 +318,10 @@ args_read(struct call *call)
 	for (const char *kind = call->op->args; *kind != '\0'; kind++)
 		if (*kind == 'a')
 			get_argv(in, &call->argv);
+		else if (*kind == 'c')
+			get_command(call);
+		else if (*kind == 'd')
+			call->data = etf_get_binary(in);
 		else if (strchr("blns", *kind) != NULL)
 			call->number = get_number(in, *kind);
 		else
@@ -282,6 +351,16 @@ op_lxc_version(void)
 		return lxc.lxc_get_version();
 #endif
 	return "";
+}
+
+void
+op_put_started(struct etf_writer *w, const struct erlxc *x, pid_t pid)
+{
+	etf_put_tuple(w, 2u + (x->stream != 0));
+	etf_put_atom(w, "ok");
+	if (x->stream != 0)
+		etf_put_uint(w, x->stream);
+	etf_put_int(w, pid);
 }
 
 ROW(op_version, etf_put_string(&call->result, op_lxc_version()))
@@ -318,9 +397,10 @@ renamed_to(struct erlxc *x, struct etf_reader *in)
 #define CONFIG_MAX (1L << 20)      /* a configuration file */
 #define INCLUDE_DEPTH 8            /* files that include files */
 #define FD_FILE "/proc/self/fd/%d" /* liblxc takes names only */
-#define LOCK_WAIT_MS 1000     /* for another process's lock on a container */
-#define WAIT_STEP_US 20000    /* between two looks at a stopped container */
-#define STOP_TIMEOUT_MS 30000 /* for what liblxc does not bound */
+#define LOCK_WAIT_MS 1000       /* for another process's lock on a container */
+#define WAIT_STEP_US 20000      /* between two looks at a stopped container */
+#define ATTACH_TIMEOUT_MS 10000 /* for entering a container */
+#define STOP_TIMEOUT_MS 30000   /* for what liblxc does not bound */
 
 static int log_fd;  /* the memfd that liblxc's log goes to, or 0 */
 static bool unread; /* the configuration on disk could not be loaded */
@@ -1330,6 +1410,17 @@ static const struct {
     {ESRCH, "esrch"}, {E2BIG, "e2big"}, {ENAMETOOLONG, "enametoolong"},
     {EOPNOTSUPP, "enotsup"}};
 
+static const char *
+posix_name(int number)
+{
+	size_t i = sizeof(posix) / sizeof(*posix);
+
+	while (--i > 0)
+		if (posix[i].number == number)
+			break;
+	return posix[i].name;
+}
+
 /* liblxc's messages begin with an errno's text where there is one. The last
  * counts: those before it may be of things that were optional. */
 static const char *
@@ -1353,6 +1444,19 @@ why_errno(const struct call *call)
 	return name;
 }
 
+/* Init gets this process's descriptors for its own, which the port made. */
+static void
+stdio_set(struct lxc_container *c, enum ns_err err)
+{
+	const int null = open("/dev/null", O_WRONLY | O_CLOEXEC);
+
+	c->set_config_item(c, "lxc.console.path", "none");
+	if (err != NS_ERR_SEPARATE)
+		dup2(
+		    err == NS_ERR_STDOUT ? STDOUT_FILENO : null, STDERR_FILENO);
+	close(null);
+}
+
 /* Attached (there is a ward), this process becomes the container's monitor. It
  * has no other children: a start that fails reaps all there are. `error_num` is
  * 1 until init's end is known; then a wait status, but for a signal written the
@@ -1371,6 +1475,8 @@ op_start(struct call *call, struct lxc_container *c)
 		return;
 	c = call->x->c; /* it may have been opened anew */
 	log_clear();    /* of what a monitor did that was going away */
+	if (call->x->stream != 0)
+		stdio_set(c, call->cmd.err);
 	c->want_daemonize(c, ward == NULL);
 	ok = c->start(c, call->number, call->argv.v);
 	if (ward != NULL) {
@@ -1391,10 +1497,118 @@ op_start(struct call *call, struct lxc_container *c)
 	} else if (init <= 0) {
 		reply_error(call, "esrch", "it ended at once");
 	} else {
-		etf_put_tuple(&call->result, 2);
-		etf_put_atom(&call->result, "ok");
-		etf_put_int(&call->result, init);
+		op_put_started(&call->result, call->x, init);
 	}
+}
+
+/* --- Rows: streams ----------------------------------------------------- */
+/* The init that was entered last, while it lives; else the one that the monitor
+ * names both before and after it was identified: then the pid is not somebody
+ * else's by now. */
+static int
+init_identify(struct erlxc *x)
+{
+	pid_t pid;
+	int number;
+
+	if (x->init.pid > 0 && ns_same(&x->init))
+		return 0;
+	x->init.pid = 0;
+	deadline(QUERY_TIMEOUT_MS, WORKER_TIMEOUT);
+	pid = x->c->init_pid(x->c);
+	if (pid <= 1)
+		return ESRCH;
+	number = ns_identify(pid, &x->init);
+	return number == 0 && x->c->init_pid(x->c) != pid ? ESRCH : number;
+}
+
+static void
+attach_born(void *arg, pid_t pid, const int fds[3])
+{
+	struct call *call = arg;
+
+	call->pid = pid;
+	worker_born(call->x, pid, fds);
+}
+
+/* By ns.c, not by liblxc's attach: that enters with this process's memory and
+ * descriptors, changes the handle's configuration, and may block. */
+static void
+op_attach(struct call *call, struct lxc_container *c)
+{
+	const char *stage = "init";
+	int number;
+
+	(void)c;
+	if (call->argv.n == 0) {
+		raise_class(call, "badarg");
+		return;
+	}
+	number = init_identify(call->x);
+	if (number != 0) {
+		reply_error(call, posix_name(number), "not running");
+		return;
+	}
+	deadline(ATTACH_TIMEOUT_MS, WORKER_TIMEOUT);
+	number =
+	    ns_attach(&call->x->init, &call->cmd, &stage, attach_born, call);
+	deadline(-1, 0);
+	if (number == 0) {
+		op_put_started(&call->result, call->x, call->pid);
+		return;
+	}
+	if (stage == NULL || (number == EBUSY && !strcmp(stage, "cgroup"))) {
+		reply_error(call, posix_name(number),
+		    stage ? "it is frozen" : strerror(number));
+		return;
+	}
+	etf_put_tuple(&call->result, 2);
+	etf_put_atom(&call->result, "error");
+	etf_put_tuple(&call->result, 2);
+	etf_put_atom(&call->result, stage);
+	etf_put_atom(&call->result, posix_name(number));
+	fail(call, strerror(number));
+}
+
+/* The console's proxy has one client, who must read it: the monitor waits for
+ * him. The descriptor that is returned keeps the place. */
+static void
+op_console(struct call *call, struct lxc_container *c)
+{
+	int tty = 0, fds[3] = {-1, -1, -1};
+
+	deadline(QUERY_TIMEOUT_MS, WORKER_TIMEOUT);
+	fds[2] = c->console_getfd(c, &tty, &fds[0]);
+	if (fds[2] < 0 && is_stopped(c)) {
+		reply_error(call, "esrch", "not running");
+	} else if (fds[2] < 0) {
+		reply_error(call, "ebusy", NULL);
+	} else {
+		fcntl(fds[0], F_SETFL, O_NONBLOCK);
+		worker_born(call->x, 0, fds);
+		op_put_started(&call->result, call->x, 0);
+	}
+}
+
+/* chroot_dir, chroot_file, chroot_copy: what is put into the rootfs. */
+static void
+op_chroot(struct call *call, struct lxc_container *c)
+{
+	const bool copy = strcmp(call->op->name, "chroot_copy") == 0;
+	const struct ns_file file = {.mode = (mode_t)call->number & 07777,
+	    .source = copy ? call->text[0] : NULL,
+	    .data = call->data};
+	AUTO_STRING rootfs = fetch(c, c->get_config_item, "lxc.rootfs.path");
+	const char *dir = rootfs ? rootfs : "";
+	int number;
+
+	if (strncmp(dir, "dir:", 4) == 0)
+		dir += 4;
+	number = *dir == '/' ? ns_put(dir, call->text[copy], &file) : ENOTDIR;
+	if (number == 0)
+		reply_bool(call, true, NULL);
+	else
+		reply_error(call, posix_name(number), strerror(number));
 }
 
 /* --- A guardian's children --------------------------------------------- */
@@ -1513,10 +1727,15 @@ static void op_commands(struct call *call, struct lxc_container *c);
 #define DISK (OP_JOB | OP_EXCL)
 /* clang-format off */
 static const struct op ops[] = {
+	{"attach", "ac", OP_JOB | OP_STREAM | OP_KEPT, LXC(op_attach), NULL},
+	{"chroot_copy", "pPn", DISK, LXC(op_chroot), NULL},
+	{"chroot_dir", "Pn", DISK, LXC(op_chroot), NULL},
+	{"chroot_file", "Pdn", DISK, LXC(op_chroot), NULL},
 	{"clear_config", "", OP_CONFIG, LXC(op_clear_config), NULL},
 	{"clear_config_item", "t", OP_CONFIG, LXC(op_config_item), NULL},
 	{"commands", "", OP_BARE, op_commands, NULL},
 	{"config_file_name", "", OP_INLINE, LXC(op_config_file_name), NULL},
+	{"console", "", OP_JOB | OP_STREAM | OP_KEPT, LXC(op_console), NULL},
 	{"create", "TtEba", DISK | OP_GUARD | OP_RELOAD, LXC(op_create), NULL},
 	{"daemonize", "b", OP_BARE, LXC(op_daemonize), NULL},
 	{"defined", "", OP_INLINE, LXC(op_defined), NULL},
@@ -1543,6 +1762,7 @@ static const struct op ops[] = {
 	{"set_config_path", "P", OP_CONFIG, LXC(op_set_config_path), NULL},
 	{"shutdown", "n", OP_JOB, LXC(op_shutdown), NULL},
 	{"start", "ba", DISK | OP_GUARD, LXC(op_start), NULL},
+	{"start", "bac", DISK | OP_GUARD | OP_STREAM, LXC(op_start), NULL},
 	{"state", "", OP_QUERY, LXC(op_state), NULL},
 	{"stop", "", OP_JOB, LXC(op_stop), NULL},
 	{"type", "", OP_BARE, op_type, NULL},
@@ -1613,6 +1833,8 @@ op_run(struct call *call, struct erlxc *x, const struct op *op,
 	for (size_t i = 0; i < sizeof(call->text) / sizeof(*call->text); i++)
 		free(call->text[i]);
 	strings_free(&call->argv);
+	strings_free(&call->env);
+	strings_free(&call->groups);
 	if (call->verdict == OP_FAILED && call->why.len == 0 && number != 0)
 		fail(call, strerror(number));
 	if (call->result.error != ETF_OK)

@@ -6,15 +6,34 @@
  * /proc/PID/cgroup while it lived; nothing but a directory that bears liblxc's
  * own name, and that this process is not in, is ever touched.
  */
+#include <sys/fsuid.h>
+#include <sys/ioctl.h>
 #include <sys/mman.h>
+#include <sys/personality.h>
+#include <sys/prctl.h>
+#include <sys/ptrace.h>
+#include <sys/resource.h>
 #include <sys/sendfile.h>
+#include <sys/socket.h>
+#include <sys/stat.h>
 #include <sys/statvfs.h>
 #include <sys/syscall.h>
+#include <sys/sysmacros.h>
+#include <sys/vfs.h>
+#include <sys/wait.h>
 
 #include <dirent.h>
 #include <errno.h>
 #include <fcntl.h>
+#include <grp.h>
 #include <limits.h>
+#include <linux/capability.h>
+#include <linux/filter.h>
+#include <linux/keyctl.h>
+#include <linux/magic.h>
+#include <linux/openat2.h>
+#include <linux/seccomp.h>
+#include <sched.h>
 #include <signal.h>
 #include <string.h>
 
@@ -89,52 +108,80 @@ unescape(char *s)
 	*d = '\0';
 }
 
-/*
- * Where the hierarchy with `controllers` ("" for version 2) is mounted: the
- * root that is mounted there into `root`, the place into `point`.
- */
-static bool
-hierarchy_find(const char *controllers, char *root, char *point)
+/* The cgroup file systems in /proc/self/mountinfo, a line each; malloc'd. */
+static char *
+mounts_read(void)
 {
-	const int first = (int)strcspn(controllers, ",");
 	AUTO_FILE f = fopen("/proc/self/mountinfo", "re");
 	AUTO_STRING line = NULL;
-	char type[32], options[258] = ",", want[256], *tail;
-	size_t size = 0;
+	char *text = NULL;
+	size_t size = 0, len = 0;
+	FILE *out = open_memstream(&text, &len);
 
-	snprintf(want, sizeof(want), ",%.*s,", first, controllers);
-	while (f != NULL && getline(&line, &size, f) > 0) {
+	while (f != NULL && out != NULL && getline(&line, &size, f) > 0)
+		if (strstr(line, " - cgroup") != NULL)
+			fputs(line, out);
+	if (out != NULL)
+		fclose(out);
+	return text;
+}
+
+/* True when `list`, with commas between, has the first word of `words`. */
+static bool
+list_has(const char *list, const char *words)
+{
+	const size_t len = strcspn(words, ",");
+
+	for (; list != NULL; list = strchr(list, ',')) {
+		list += *list == ',';
+		if (strncmp(list, words, len) == 0 &&
+		    (list[len] == ',' || list[len] == '\0'))
+			return true;
+	}
+	return false;
+}
+
+/*
+ * Where the cgroup `path` of the hierarchy with `controllers` ("": version 2)
+ * is: the mount's place into `point`, and below that what is returned, a part
+ * of `path`. NULL: nowhere.
+ */
+static char *
+hierarchy_find(
+    const char *mounts, const char *controllers, char *path, char *point)
+{
+	char root[PATH_MAX], type[32], options[256];
+	const char *line = mounts, *tail;
+	size_t len;
+
+	for (; line != NULL && *line != '\0'; line = strchr(line, '\n') + 1) {
 		tail = strstr(line, " - ");
 		if (tail == NULL ||
-		    sscanf(tail, " - %31s %*s %255s", type, options + 1) != 2)
-			continue;
-		strcat(options, ",");
-		if (strcmp(type, first ? "cgroup" : "cgroup2") != 0 ||
-		    (first && strstr(options, want) == NULL) ||
+		    sscanf(tail, " - %31s %*s %255s", type, options) != 2 ||
+		    strcmp(type, *controllers ? "cgroup" : "cgroup2") != 0 ||
+		    (*controllers && !list_has(options, controllers)) ||
 		    sscanf(line, "%*d %*d %*s %4095s %4095s", root, point) != 2)
 			continue;
 		unescape(root);
 		unescape(point);
-		return true;
+		len = strcmp(root, "/") == 0 ? 0 : strlen(root);
+		if (strncmp(path, root, len) == 0 &&
+		    (path[len] == '/' || path[len] == '\0'))
+			return path + len;
 	}
-	return false;
+	return NULL;
 }
 
 /* The directory `path` of a hierarchy, no symbolic link on the way, or -1. */
 static int
 hierarchy_open(const char *controllers, char *path)
 {
-	char root[PATH_MAX], point[PATH_MAX], *name;
+	AUTO_STRING mounts = mounts_read();
+	char point[PATH_MAX], *name;
 	int fd, next;
 
-	if (!hierarchy_find(controllers, root, point))
-		return -1;
-	if (strcmp(root, "/") == 0)
-		*root = '\0';
-	if (strncmp(path, root, strlen(root)) != 0)
-		return -1;
-	path += strlen(root);
-	fd = open(point, DIR_FLAGS);
+	path = hierarchy_find(mounts, controllers, path, point);
+	fd = path ? open(point, DIR_FLAGS) : -1;
 	while (fd >= 0 && (name = strsep(&path, "/")) != NULL) {
 		if (*name == '\0')
 			continue;
@@ -446,4 +493,1366 @@ ns_program_seal(void)
 		return fd;
 	fd_free(&fd);
 	return program_copy();
+}
+
+/* --- Entering a container ------------------------------------------------ */
+
+/*
+ * Two processes do it. The worker, on the host, opens all that is to be opened,
+ * becomes what init is and joins init's namespaces; there it makes the child,
+ * which is the port's own, arranges itself, and executes the command. The
+ * worker lives until the child has done that or failed; the child gives up when
+ * the worker is gone, and dies with the port.
+ *
+ * The order is the point of it: outside() and inside(), at the end, say why.
+ */
+#define CGROUP_TEXT_MAX 65536  /* bytes of /proc/PID/cgroup */
+#define HIERARCHIES_MAX 32     /* of cgroups; version 1 has 14 controllers */
+#define DATABASE_MAX (1 << 20) /* bytes of the container's /etc/passwd */
+#define IN_ROOT (RESOLVE_IN_ROOT | RESOLVE_NO_MAGICLINKS)
+#define INTO_CGROUP (1ULL << 33) /* CLONE_INTO_CGROUP of <linux/sched.h> */
+
+struct entering {
+	const struct ns_init *init;
+	const struct ns_command *cmd;
+	const char *stage; /* where it is; NULL: exec itself */
+
+	/* What init is. */
+	int namespaces; /* CLONE_NEW*: those that are not ours */
+	uint64_t bounding, permitted, no_new_privs;
+	uint64_t seccomp; /* 0 none, 1 strict, 2 filters */
+	long oom_score_adj;
+	unsigned long personality;
+	char label[1024]; /* "": none, or ours */
+	struct rlimit limits[RLIM_NLIMITS];
+	struct sock_fprog *filters; /* the newest first */
+	int n_filters;
+
+	/* What is opened for it. */
+	int root, pts, null, cgroup_ns;
+	int unified;                    /* its cgroup of version 2 */
+	int tasks[HIERARCHIES_MAX + 1]; /* and those of version 1 */
+	int n_tasks;
+	int go[2], report[2];
+	int theirs[3], ours[3];
+	rlim_t files; /* our own limit of descriptors */
+
+	/* Who the command is, found inside. */
+	uint32_t uid, gid;
+	gid_t *groups;
+	size_t n_groups;
+	char home[PATH_MAX + 5], user[NAME_MAX + 6]; /* "HOME=", "USER=" */
+	char **env;
+};
+
+/* What the child says: this stage is no failure, it waits for another go. */
+static const char ready[] = "ready";
+struct word {
+	const char *stage; /* the worker's address of it too: it was forked */
+	int error;
+};
+
+static bool
+at(struct entering *e, const char *stage)
+{
+	e->stage = stage;
+	return true;
+}
+
+static bool
+fail(int error)
+{
+	errno = error;
+	return false;
+}
+
+/* --- Entering: what init is ---------------------------------------------- */
+
+static unsigned long long
+proc_start(pid_t pid)
+{
+	char text[1024], *p, *save = NULL;
+
+	if (!proc_read(pid, "stat", text, sizeof(text)) ||
+	    (p = strrchr(text, ')')) == NULL)
+		return 0;
+	p = strtok_r(p, " ", &save);
+	for (int i = 2; i < 22 && p != NULL; i++)
+		p = strtok_r(NULL, " ", &save);
+	return p ? strtoull(p, NULL, 10) : 0;
+}
+
+bool
+ns_same(const struct ns_init *init)
+{
+	if (init->pidfd < 0)
+		return proc_start(init->pid) == init->start || fail(ESRCH);
+	return syscall(SYS_pidfd_send_signal, init->pidfd, 0, NULL, 0) == 0 ||
+	       errno == EPERM;
+}
+
+/* The descriptor first: what is read after that is of whom it refers to. */
+int
+ns_identify(pid_t pid, struct ns_init *init)
+{
+	init->pid = pid;
+	init->pidfd = (int)syscall(SYS_pidfd_open, pid, 0);
+	if (init->pidfd < 0 && errno != ENOSYS && errno != EPERM)
+		return errno;
+	init->start = proc_start(pid);
+	if (init->start != 0 && ns_same(init))
+		return 0;
+	fd_free(&init->pidfd);
+	init->pidfd = -1;
+	return ESRCH;
+}
+
+/* The number behind `tag`. Without its line init is not known well enough. */
+static bool
+status_number(const char *text, const char *tag, int base, uint64_t *number)
+{
+	const char *p = strstr(text, tag);
+
+	if (p != NULL)
+		*number = strtoull(p + strlen(tag), NULL, base);
+	return p != NULL || fail(ENODATA);
+}
+
+static rlim_t
+limit_parse(const char *text)
+{
+	return *text == 'u' ? RLIM_INFINITY : (rlim_t)strtoull(text, NULL, 10);
+}
+
+/* prlimit(2) takes CAP_SYS_RESOURCE for another user's process; the text, with
+ * a line each in the order of their numbers, behind a title, does not. */
+static bool
+limits_parse(struct entering *e)
+{
+	char text[4096], soft[32], hard[32], *rest = text, *line;
+
+	if (!proc_read(e->init->pid, "limits", text, sizeof(text)))
+		return false;
+	strsep(&rest, "\n");
+	for (int r = 0; r < (int)RLIM_NLIMITS; r++) {
+		line = strsep(&rest, "\n");
+		if (line == NULL || strlen(line) < 26 ||
+		    sscanf(line + 26, "%31s %31s", soft, hard) != 2)
+			return fail(ENODATA);
+		e->limits[r] =
+		    (struct rlimit){limit_parse(soft), limit_parse(hard)};
+	}
+	return true;
+}
+
+static bool
+status_read(struct entering *e)
+{
+	const pid_t pid = e->init->pid;
+	char text[16384];
+
+	if (!proc_read(pid, "status", text, sizeof(text)) ||
+	    !status_number(text, "\nCapBnd:", 16, &e->bounding) ||
+	    !status_number(text, "\nCapPrm:", 16, &e->permitted) ||
+	    !status_number(text, "\nNoNewPrivs:", 10, &e->no_new_privs))
+		return false;
+	status_number(text, "\nSeccomp:", 10, &e->seccomp); /* if there is */
+	if (!proc_read(pid, "oom_score_adj", text, sizeof(text)))
+		return false;
+	e->oom_score_adj = strtol(text, NULL, 10);
+	if (!proc_read(pid, "personality", text, sizeof(text)))
+		return false;
+	e->personality = strtoul(text, NULL, 16);
+	for (int r = 0; r < (int)RLIM_NLIMITS; r++)
+		if (prlimit(pid, r, NULL, &e->limits[r]) < 0)
+			return errno == EPERM && limits_parse(e);
+	return true;
+}
+
+/*
+ * A security module's label. AppArmor's bears its mode in parentheses, which
+ * its interface does not take back.
+ */
+static bool
+label_read(struct entering *e)
+{
+	char its[sizeof(e->label) - 8], own[sizeof(e->label)], *mode;
+
+	errno = 0;
+	if (!proc_read(e->init->pid, "attr/current", its, sizeof(its)))
+		return errno == 0 || errno == EINVAL || errno == ENOENT;
+	if (strlen(its) == sizeof(its) - 1)
+		return fail(ENAMETOOLONG);
+	proc_read(getpid(), "attr/current", own, sizeof(own));
+	if (strcmp(its, own) == 0 || strncmp(its, "unconfined", 10) == 0)
+		return true;
+	its[strcspn(its, "\n")] = '\0';
+	if ((mode = strrchr(its, ' ')) != NULL && mode[1] == '(')
+		*mode = '\0';
+	else
+		mode = NULL;
+	snprintf(e->label, sizeof(e->label), "%s%s", mode ? "exec " : "", its);
+	return true;
+}
+
+static const struct {
+	const char *name;
+	int flag;
+} namespaces[] = {
+    /* The user namespace gives the right to join those that it owns. */
+    {"user", CLONE_NEWUSER}, {"ipc", CLONE_NEWIPC}, {"mnt", CLONE_NEWNS},
+    {"net", CLONE_NEWNET}, {"pid", CLONE_NEWPID}, {"time", CLONE_NEWTIME},
+    {"uts", CLONE_NEWUTS}, {"cgroup", CLONE_NEWCGROUP}};
+#define NAMESPACES (sizeof(namespaces) / sizeof(namespaces[0]))
+
+/* The file, opened, or with `text` the length of its name, as a link. */
+static ssize_t
+namespace_look(pid_t pid, const char *name, char text[64])
+{
+	char path[48];
+
+	snprintf(path, sizeof(path), "/proc/%d/ns/%s", (int)pid, name);
+	return text ? readlink(path, text, 64)
+		    : open(path, O_RDONLY | O_CLOEXEC);
+}
+
+/* What changes less often than containers are entered: see ns_prepare(). */
+static char own_namespaces[NAMESPACES][64];
+static char *cgroup_mounts;
+
+/* A link's text tells which: one file system has all namespaces. */
+static bool
+namespaces_compare(struct entering *e)
+{
+	char its[64] = "";
+
+	for (size_t i = 0; i < NAMESPACES; i++, memset(its, 0, sizeof(its))) {
+		if (*own_namespaces[i] == '\0')
+			continue; /* a kind that this kernel does not have */
+		if (namespace_look(e->init->pid, namespaces[i].name, its) < 0)
+			return false;
+		if (memcmp(own_namespaces[i], its, sizeof(its)) != 0)
+			e->namespaces |= namespaces[i].flag;
+	}
+	if (e->namespaces & CLONE_NEWCGROUP)
+		e->cgroup_ns =
+		    (int)namespace_look(e->init->pid, "cgroup", NULL);
+	return e->cgroup_ns >= 0 || !(e->namespaces & CLONE_NEWCGROUP);
+}
+
+void
+ns_prepare(void)
+{
+	for (size_t i = 0; i < NAMESPACES; i++)
+		namespace_look(getpid(), namespaces[i].name, own_namespaces[i]);
+	free(cgroup_mounts);
+	cgroup_mounts = mounts_read();
+}
+
+/* --- Entering: cgroups ---------------------------------------------------- */
+
+/*
+ * Opens what init's cgroup in a hierarchy is entered by. A lone thread's write
+ * to version 1's `tasks` is like one to `cgroup.procs`, but for a lock of all
+ * processes that costs milliseconds; version 2's directory is for clone3.
+ */
+static bool
+cgroup_open(struct entering *e, const char *controllers, char *path)
+{
+	const bool v2 = *controllers == '\0';
+	char point[PATH_MAX], text[256] = "";
+	AUTO_FD dir = -1;
+	AUTO_FD state = -1;
+	int fd;
+
+	path = hierarchy_find(cgroup_mounts, controllers, path, point);
+	if (path == NULL || strlen(point) + strlen(path) >= sizeof(point))
+		return fail(ENOENT);
+	strcat(point, path);
+	dir = open(point, O_PATH | O_DIRECTORY | O_NOFOLLOW | O_CLOEXEC);
+	if (dir < 0)
+		return false;
+	if (v2 || list_has(controllers, "freezer"))
+		state = openat(dir, v2 ? "cgroup.events" : "freezer.state",
+		    O_RDONLY | O_CLOEXEC);
+	if (state >= 0 && read(state, text, sizeof(text) - 1) > 0 &&
+	    (v2 ? strstr(text, "frozen 1") != NULL : *text == 'F'))
+		return fail(EBUSY);
+	fd = v2 ? openat(dir, ".", O_RDONLY | O_DIRECTORY | O_CLOEXEC)
+		: openat(dir, "tasks", O_WRONLY | O_CLOEXEC);
+	*(v2 ? &e->unified : &e->tasks[e->n_tasks++]) = fd;
+	return fd >= 0;
+}
+
+/* True when the text has this line. */
+static bool
+has_line(const char *text, const char *line)
+{
+	const size_t len = strlen(line);
+	const char *p = strstr(text, line); /* its number makes it one */
+
+	return p != NULL && p[len] == '\n' && (p == text || p[-1] == '\n');
+}
+
+/* All of init's that are not ours already. */
+static bool
+cgroups_open(struct entering *e)
+{
+	AUTO_STRING text = malloc(CGROUP_TEXT_MAX);
+	AUTO_STRING own = malloc(CGROUP_TEXT_MAX);
+	char *save = NULL, *path, *controllers;
+
+	if (text == NULL || own == NULL)
+		return false;
+	ns_cgroup_read(e->init->pid, text, CGROUP_TEXT_MAX);
+	ns_cgroup_read(getpid(), own, CGROUP_TEXT_MAX);
+	/* Of a text that was cut, a hierarchy may be missing. */
+	if (strlen(text) > CGROUP_TEXT_MAX - PATH_MAX)
+		return fail(E2BIG);
+	for (char *line = strtok_r(text, "\n", &save); line != NULL;
+	     line = strtok_r(NULL, "\n", &save)) {
+		if (has_line(own, line))
+			continue;
+		if (strstr(line, "/../") != NULL ||
+		    e->n_tasks == HIERARCHIES_MAX ||
+		    (controllers = line_cut(line, &path)) == NULL)
+			return fail(E2BIG);
+		if (!cgroup_open(e, controllers, path))
+			return false;
+	}
+	return true;
+}
+
+static bool
+cgroups_join(struct entering *e)
+{
+	for (int i = 0; i < e->n_tasks; i++) {
+		if (write(e->tasks[i], "0", 1) != 1)
+			return false;
+		close(e->tasks[i]);
+	}
+	return true;
+}
+
+/* --- Entering: init's seccomp filters ------------------------------------- */
+
+/* Stops init for the time of the reading. *sig: what was on its way to it. */
+static bool
+init_stop(pid_t pid, int *sig)
+{
+	int status;
+
+	if (ptrace(PTRACE_SEIZE, pid, NULL, NULL) < 0 ||
+	    ptrace(PTRACE_INTERRUPT, pid, NULL, NULL) < 0)
+		return false;
+	while (waitpid(pid, &status, __WALL) < 0)
+		if (errno != EINTR)
+			return false;
+	*sig = status >> 16 == PTRACE_EVENT_STOP ? 0 : WSTOPSIG(status);
+	return WIFSTOPPED(status) || fail(ESRCH);
+}
+
+/* The next one, in size and then itself. ENOENT: there is none. */
+static bool
+filter_read(struct entering *e)
+{
+	const pid_t pid = e->init->pid;
+	void *index = (void *)(intptr_t)e->n_filters;
+	const long n = ptrace(PTRACE_SECCOMP_GET_FILTER, pid, index, NULL);
+	struct sock_fprog *more;
+
+	if (n <= 0)
+		return false;
+	more =
+	    reallocarray(e->filters, (size_t)e->n_filters + 1, sizeof(*more));
+	if (more == NULL)
+		return false;
+	e->filters = more;
+	more += e->n_filters++;
+	more->len = (unsigned short)n;
+	more->filter = calloc((size_t)n, sizeof(*more->filter));
+	return more->filter != NULL &&
+	       ptrace(PTRACE_SECCOMP_GET_FILTER, pid, index, more->filter) == n;
+}
+
+/*
+ * With our death the kernel lets go of init, so that the deadline of this
+ * process is one for init's stop too. What cannot be read is not left out.
+ */
+static bool
+filters_read(struct entering *e)
+{
+	int sig, error;
+
+	if (e->seccomp == 0)
+		return true;
+	if (e->seccomp != SECCOMP_MODE_FILTER)
+		return fail(EACCES);
+	if (!init_stop(e->init->pid, &sig))
+		return false;
+	while (filter_read(e))
+		;
+	error = errno;
+	ptrace(PTRACE_DETACH, e->init->pid, NULL, (void *)(intptr_t)sig);
+	return (error == ENOENT && e->n_filters > 0) || fail(error);
+}
+
+/* --- Entering: descriptors ------------------------------------------------ */
+
+/* openat2(2); without it, a name in that directory that is no link. */
+static int
+open_resolved(int dir, const char *path, int flags, uint64_t resolve)
+{
+	struct open_how how = {.flags = (unsigned)flags | O_CLOEXEC};
+	int fd;
+
+	how.resolve = resolve;
+	fd = (int)syscall(SYS_openat2, dir, path, &how, sizeof(how));
+	if (fd < 0 && (errno == ENOSYS || errno == EPERM) &&
+	    strchr(path, '/') == NULL)
+		fd = openat(dir, path, flags | O_NOFOLLOW | O_CLOEXEC);
+	return fd;
+}
+
+/* DIR/NAME of the container, whatever links it has made of them. */
+static int
+open_rooted(struct entering *e, const char *dir, const char *name, int flags)
+{
+	AUTO_FD parent = -1;
+	char path[32];
+	int fd;
+
+	snprintf(path, sizeof(path), "%s/%s", dir, name);
+	fd = open_resolved(e->root, path, flags, IN_ROOT);
+	if (fd >= 0 || (errno != ENOSYS && errno != EPERM))
+		return fd;
+	parent = open_resolved(e->root, dir, O_PATH | O_DIRECTORY, IN_ROOT);
+	return parent < 0 ? -1 : open_resolved(parent, name, flags, IN_ROOT);
+}
+
+static bool
+is_devpts(int fd)
+{
+	struct statfs fs;
+
+	return (fstatfs(fd, &fs) == 0 &&
+		   (unsigned long)fs.f_type == DEVPTS_SUPER_MAGIC) ||
+	       fail(ENODEV);
+}
+
+static bool
+is_device(int fd, unsigned major, unsigned minor)
+{
+	struct stat st;
+
+	return (fstat(fd, &st) == 0 && S_ISCHR(st.st_mode) &&
+		   st.st_rdev == makedev(major, minor)) ||
+	       fail(ENODEV);
+}
+
+/*
+ * The container's own /dev/null when it is one, looked at before it is opened
+ * for writing. The host's would be the container's to chmod.
+ */
+static bool
+null_open(struct entering *e)
+{
+	AUTO_FD fd = open_rooted(e, "dev", "null", O_PATH);
+	char path[32];
+
+	if (fd < 0 || !is_device(fd, 1, 3))
+		return false;
+	snprintf(path, sizeof(path), "/proc/self/fd/%d", fd);
+	e->null = open(path, O_WRONLY | O_NOCTTY | O_CLOEXEC);
+	return e->null >= 0;
+}
+
+static bool
+devices_open(struct entering *e)
+{
+	if (e->cmd->pty) {
+		e->pts = open_rooted(e, "dev", "pts", O_PATH | O_DIRECTORY);
+		return at(e, "pty") && e->pts >= 0 && is_devpts(e->pts);
+	}
+	return at(e, "stdio") && (e->cmd->err != NS_ERR_NULL || null_open(e));
+}
+
+/* A mount on top of `ptmx` is not crossed: this is the devpts's own. */
+static bool
+pty_open(struct entering *e)
+{
+	const struct winsize size = {
+	    .ws_row = e->cmd->rows, .ws_col = e->cmd->cols};
+	const int flags = O_RDWR | O_NOCTTY;
+	int unlock = 0;
+	int fd = open_resolved(e->pts, "ptmx", flags | O_NONBLOCK,
+	    RESOLVE_NO_XDEV | RESOLVE_NO_SYMLINKS);
+
+	e->ours[0] = fd;
+	if (fd < 0 || !is_device(fd, 5, 2) || !is_devpts(fd) ||
+	    ioctl(fd, TIOCSPTLCK, &unlock) < 0 ||
+	    ioctl(fd, TIOCSWINSZ, &size) < 0)
+		return false;
+	fd = ioctl(fd, TIOCGPTPEER, flags | O_CLOEXEC);
+	for (int i = 0; i < 3; i++)
+		e->theirs[i] = fd;
+	return fd >= 0;
+}
+
+static bool
+pipes_open(struct entering *e)
+{
+	const int n = e->cmd->err == NS_ERR_SEPARATE ? 3 : 2;
+	int fds[2];
+
+	for (int i = 0; i < n; i++) {
+		if (pipe2(fds, O_CLOEXEC) < 0)
+			return false;
+		e->theirs[i] = fds[i != 0];
+		e->ours[i] = fds[i == 0];
+		if (fcntl(e->ours[i], F_SETFL, O_NONBLOCK) < 0)
+			return false;
+	}
+	if (n == 2)
+		e->theirs[2] =
+		    e->cmd->err == NS_ERR_NULL ? e->null : e->theirs[1];
+	return true;
+}
+
+/*
+ * Made by the root of the container's map, so that they are its own: the
+ * command can open its terminal, or /dev/stdout, by name. The ids are ours
+ * again after it, which setfsuid(2) itself could not name in there.
+ */
+static bool
+stdio_open(struct entering *e)
+{
+	const bool mapped = (e->namespaces & CLONE_NEWUSER) != 0;
+
+	if (mapped) {
+		setfsgid(0);
+		setfsuid(0);
+	}
+	return (e->cmd->pty ? at(e, "pty") && pty_open(e)
+			    : at(e, "stdio") && pipes_open(e)) &&
+	       (!mapped || (setreuid((uid_t)-1, (uid_t)-1) == 0 &&
+			       setregid((gid_t)-1, (gid_t)-1) == 0));
+}
+
+/* --- Entering: the worker ------------------------------------------------- */
+
+static bool
+self_write(const char *file, const char *text)
+{
+	AUTO_FD fd = open(file, O_WRONLY | O_CLOEXEC);
+
+	return fd >= 0 &&
+	       write(fd, text, strlen(text)) == (ssize_t)strlen(text);
+}
+
+/* More of it than init has is less of a privilege: that much may fail. */
+static bool
+oom_set(struct entering *e)
+{
+	char text[32];
+	long own;
+
+	if (!proc_read(getpid(), "oom_score_adj", text, sizeof(text)))
+		return false;
+	if ((own = strtol(text, NULL, 10)) == e->oom_score_adj)
+		return true;
+	snprintf(text, sizeof(text), "%ld", e->oom_score_adj);
+	return self_write("/proc/self/oom_score_adj", text) ||
+	       (errno == EACCES && own > e->oom_score_adj);
+}
+
+/*
+ * Descriptors may be above init's limit until they are closed: for those only
+ * what takes a privilege is done here, and the rest by the child.
+ */
+static bool
+limits_set(struct entering *e)
+{
+	struct rlimit l, own;
+
+	if (getrlimit(RLIMIT_NOFILE, &own) < 0)
+		return false;
+	e->files = own.rlim_cur;
+	for (int r = 0; r < (int)RLIM_NLIMITS; r++) {
+		l = e->limits[r];
+		if (r == RLIMIT_NOFILE) {
+			l.rlim_cur = own.rlim_cur;
+			if (own.rlim_max > l.rlim_max)
+				l.rlim_max = own.rlim_max;
+		}
+		if (setrlimit(r, &l) < 0)
+			return false;
+	}
+	return (unsigned long)personality(0xffffffff) == e->personality ||
+	       personality(e->personality) >= 0;
+}
+
+/* For kernels before 5.8: one by one, all of one process, opened before. */
+static bool
+namespaces_each(struct entering *e, int flags)
+{
+	int fds[NAMESPACES];
+
+	for (size_t i = 0; i < NAMESPACES; i++) {
+		fds[i] = -1;
+		if ((flags & namespaces[i].flag) &&
+		    (fds[i] = (int)namespace_look(
+			 e->init->pid, namespaces[i].name, NULL)) < 0)
+			return false;
+	}
+	if (!ns_same(e->init))
+		return false;
+	for (size_t i = 0; i < NAMESPACES; i++) {
+		if (fds[i] >= 0 && setns(fds[i], namespaces[i].flag) < 0)
+			return false;
+		fd_free(&fds[i]);
+	}
+	return true;
+}
+
+/* All, or the end of this process; it dies with the port again after it. */
+static bool
+namespaces_join(struct entering *e)
+{
+	const int flags = e->namespaces & ~CLONE_NEWCGROUP;
+	const pid_t parent = getppid();
+
+	if (flags != 0 && setns(e->init->pidfd, flags) < 0 &&
+	    ((errno != EINVAL && errno != ENOSYS && errno != EBADF) ||
+		!namespaces_each(e, flags)))
+		return false;
+	return prctl(PR_SET_PDEATHSIG, SIGKILL) == 0 &&
+	       (getppid() == parent || fail(ESRCH));
+}
+
+/* --- Entering: the child -------------------------------------------------- */
+
+static void
+say(struct entering *e, const char *stage, int error)
+{
+	const struct word word = {stage, error};
+
+	if (write(e->report[1], &word, sizeof(word)) != (ssize_t)sizeof(word))
+		_exit(127); /* nobody listens */
+}
+
+/* Waits for a go of the worker's, and ends with it when it is gone. */
+static bool
+go_wait(struct entering *e)
+{
+	char byte;
+
+	if (read(e->go[0], &byte, 1) != 1)
+		_exit(127);
+	return true;
+}
+
+/*
+ * A session of its own, without a terminal, the port's umask and keyring, and
+ * the signals that it has set: none is a real-time one. Where keyctl is missing
+ * or refused, by a filter that the command inherits, it has no way to a keyring
+ * either.
+ */
+static bool
+session_make(void)
+{
+	sigset_t none;
+
+	for (int sig = 1; sig < 32; sig++)
+		signal(sig, SIG_DFL);
+	sigemptyset(&none);
+	sigprocmask(SIG_SETMASK, &none, NULL);
+	umask(022);
+	return setsid() >= 0 &&
+	       (syscall(SYS_keyctl, KEYCTL_JOIN_SESSION_KEYRING, NULL) >= 0 ||
+		   errno == ENOSYS || errno == EPERM);
+}
+
+static bool
+stdio_take(struct entering *e)
+{
+	for (int i = 0; i < 3; i++)
+		if (dup2(e->theirs[i], i) < 0)
+			return false;
+	return !e->cmd->pty || ioctl(0, TIOCSCTTY, 0) == 0;
+}
+
+/* A decimal id as it is written: no sign, no leading zero, not -1. */
+static bool
+id_parse(const char *s, uint32_t *id)
+{
+	const size_t len = strspn(s, "0123456789");
+	const unsigned long long n = strtoull(s, NULL, 10);
+
+	*id = (uint32_t)n;
+	return len > 0 && len <= 10 && s[len] == '\0' && n < UINT32_MAX &&
+	       (*s != '0' || len == 1);
+}
+
+/*
+ * The entry of a name or an id in the container's user database, cut up into
+ * its fields, for the caller to free. By our own means: getpwnam(3) would load
+ * the container's libraries. The file may be a FIFO, a device, or without end.
+ */
+static char *
+entry_find(struct entering *e, const char *file, const char *key, char *f[7])
+{
+	AUTO_FD fd =
+	    open_rooted(e, "etc", file, O_RDONLY | O_NONBLOCK | O_NOCTTY);
+	AUTO_STRING text = NULL;
+	struct stat st = {0};
+	char *found, *line, *rest;
+	uint32_t id;
+
+	if (fd < 0 || fstat(fd, &st) < 0 || !S_ISREG(st.st_mode) ||
+	    st.st_size > DATABASE_MAX ||
+	    (text = calloc(1, (size_t)st.st_size + 1)) == NULL ||
+	    read(fd, text, (size_t)st.st_size) != st.st_size) {
+		errno = fd < 0                      ? errno
+			: st.st_size > DATABASE_MAX ? EFBIG
+						    : EINVAL;
+		return NULL;
+	}
+	for (rest = text; (line = strsep(&rest, "\n")) != NULL;) {
+		for (int i = 0; i < 7; i++)
+			f[i] = strsep(&line, ":");
+		if (f[2] && strcmp(f[id_parse(key, &id) ? 2 : 0], key) == 0) {
+			found = text;
+			text = NULL;
+			return found;
+		}
+	}
+	errno = ENOENT;
+	return NULL;
+}
+
+/* An id needs no entry; it is its own group then, the least that it can be. */
+static bool
+user_find(struct entering *e)
+{
+	const char *key = e->cmd->user ? e->cmd->user : "0";
+	const bool is_id = id_parse(key, &e->uid);
+	char *f[7];
+	AUTO_STRING text = *key ? entry_find(e, "passwd", key, f) : NULL;
+	uint32_t uid;
+	const bool found = text != NULL && id_parse(f[2], &uid) && f[3] &&
+			   id_parse(f[3], &e->gid);
+
+	/* An id needs no entry, and no heed is paid to a broken one. */
+	if (!found && !is_id)
+		return text || !*key ? fail(text ? EINVAL : ENOENT) : false;
+	if (found)
+		e->uid = uid;
+	else
+		e->gid = e->uid;
+	snprintf(e->user, sizeof(e->user), "USER=%s",
+	    found    ? f[0]
+	    : e->uid ? key
+		     : "root");
+	snprintf(e->home, sizeof(e->home), "HOME=%s",
+	    found && f[5] && *f[5] ? f[5] : "/");
+	return true;
+}
+
+static bool
+group_find(struct entering *e, const char *key, uint32_t *id)
+{
+	AUTO_STRING text = NULL;
+	char *f[7];
+
+	if (id_parse(key, id))
+		return true;
+	if (*key == '\0')
+		return fail(ENOENT);
+	text = entry_find(e, "group", key, f);
+	return text != NULL && (id_parse(f[2], id) || fail(EINVAL));
+}
+
+static bool
+groups_find(struct entering *e)
+{
+	char **keys = e->cmd->groups;
+	uint32_t id;
+
+	if (e->cmd->group != NULL && !group_find(e, e->cmd->group, &e->gid))
+		return false;
+	while (keys != NULL && keys[e->n_groups] != NULL)
+		e->n_groups++;
+	e->groups = calloc(e->n_groups + 1, sizeof(*e->groups));
+	for (size_t i = 0; i < e->n_groups && e->groups != NULL; i++) {
+		if (!group_find(e, keys[i], &id))
+			return false;
+		e->groups[i] = id;
+	}
+	return e->groups != NULL;
+}
+
+static bool
+bounding_drop(struct entering *e)
+{
+	for (int cap = 0; cap < 64; cap++)
+		if (!(e->bounding >> cap & 1) &&
+		    prctl(PR_CAPBSET_DROP, cap, 0, 0, 0) < 0)
+			return errno == EINVAL; /* behind the last one */
+	return true;
+}
+
+/* What a map without setgroups(2) keeps us from dropping, we must not have. */
+static bool
+groups_set(struct entering *e)
+{
+	return (setgroups(e->n_groups, e->groups) == 0 ||
+		   (errno == EPERM && e->n_groups == 0 &&
+		       getgroups(0, NULL) == 0)) &&
+	       setresgid(e->gid, e->gid, e->gid) == 0;
+}
+
+/*
+ * The descriptors become the user's: it may open /dev/stderr by name. Without a
+ * root in the map they are not the container's, and stay as they are.
+ */
+static bool
+user_set(struct entering *e)
+{
+	const int n = e->cmd->err == NS_ERR_NULL ? 2 : 3;
+
+	for (int i = 0; i < n && e->uid != 0; i++)
+		if (fchown(i, e->uid, (gid_t)-1) < 0 && errno != EPERM)
+			return false;
+	return prctl(PR_SET_KEEPCAPS, 1, 0, 0, 0) == 0 &&
+	       setresuid(e->uid, e->uid, e->uid) == 0;
+}
+
+/*
+ * Another user than before has no death signal. It is set again and then told:
+ * had the port died earlier, the worker would be dead, and not give a go.
+ */
+static bool
+owner_confirm(struct entering *e)
+{
+	int sig = 0;
+
+	if (prctl(PR_GET_PDEATHSIG, &sig) == 0 && sig == SIGKILL)
+		return true;
+	if (prctl(PR_SET_PDEATHSIG, SIGKILL) < 0)
+		return false;
+	say(e, ready, 0);
+	return go_wait(e);
+}
+
+/* All but 0, 1, 2 and the pipe of the report, which exec closes. */
+static bool
+others_close(struct entering *e)
+{
+	if (e->report[1] != 3 && dup3(e->report[1], 3, O_CLOEXEC) < 0)
+		return false;
+	e->report[1] = 3;
+	if (syscall(SYS_close_range, 4, ~0u, 0) < 0)
+		for (rlim_t fd = 4; fd < e->files; fd++)
+			close((int)fd);
+	return setrlimit(RLIMIT_NOFILE, &e->limits[RLIMIT_NOFILE]) == 0;
+}
+
+/*
+ * exec(3) gives root all of the bounding set, unless it may gain nothing: then
+ * what is permitted now is the limit, and that is init's. It leaves others
+ * nothing, and would look up the program with what they have now. Without
+ * no_new_privs filters are installed with CAP_SYS_ADMIN, the one exception;
+ * where it is not in the bounding set it goes with exec too. The ambient set
+ * goes with the inheritable one.
+ */
+static bool
+caps_set(struct entering *e)
+{
+	struct __user_cap_header_struct head = {
+	    .version = _LINUX_CAPABILITY_VERSION_3};
+	struct __user_cap_data_struct data[2] = {{0}};
+	uint64_t caps = e->no_new_privs ? e->permitted : e->bounding;
+
+	if (e->uid != 0)
+		caps = 0;
+	if (e->n_filters > 0 && !e->no_new_privs)
+		caps |= 1ULL << CAP_SYS_ADMIN;
+	if (syscall(SYS_capget, &head, data) < 0)
+		return false;
+	for (int i = 0; i < 2; i++) {
+		data[i].permitted &= (uint32_t)(caps >> 32 * i);
+		data[i].effective = data[i].permitted;
+		data[i].inheritable = 0;
+	}
+	return syscall(SYS_capset, &head, data) == 0;
+}
+
+/* A directory that no path leads to is not the container's. */
+static bool
+cwd_set(struct entering *e)
+{
+	char path[PATH_MAX];
+
+	if (e->cmd->cwd ? chdir(e->cmd->cwd) < 0
+			: chdir(e->home + 5) < 0 && chdir("/") < 0)
+		return false;
+	return syscall(SYS_getcwd, path, sizeof(path)) > 0 &&
+	       (path[0] == '/' || fail(ENOENT));
+}
+
+/* Puts "K=V" in place of another K, or last. */
+static void
+env_put(char **env, char *text)
+{
+	const size_t len = strcspn(text, "=") + 1;
+
+	while (*env != NULL && strncmp(*env, text, len) != 0)
+		env++;
+	*env = text;
+}
+
+static bool
+env_make(struct entering *e)
+{
+	static char path[] = "PATH=/usr/local/sbin:/usr/local/bin:/usr/sbin:"
+			     "/usr/bin:/sbin:/bin";
+	static char container[] = "container=lxc", term[] = "TERM=xterm";
+	char *own[] = {path, e->home, e->user, container, term};
+	char **more = e->cmd->env;
+	size_t n = 0;
+
+	while (more != NULL && more[n] != NULL)
+		n++;
+	if ((e->env = calloc(n + 6, sizeof(*e->env))) == NULL)
+		return false;
+	for (int i = 0; i < 4 + e->cmd->pty; i++)
+		env_put(e->env, own[i]);
+	for (size_t i = 0; i < n; i++)
+		env_put(e->env, more[i]);
+	return true;
+}
+
+static bool
+filters_install(struct entering *e)
+{
+	for (int i = e->n_filters - 1; i >= 0; i--)
+		if (syscall(SYS_seccomp, SECCOMP_SET_MODE_FILTER, 0,
+			&e->filters[i]) < 0)
+			return false;
+	return true;
+}
+
+/* As execvp(3), with the command's PATH, and no shell for what is not one. */
+static bool
+command_exec(struct entering *e)
+{
+	char *const *argv = e->cmd->argv;
+	char file[PATH_MAX];
+	const char *dir = "";
+	int len, error = ENOENT;
+
+	if (strchr(argv[0], '/') != NULL || argv[0][0] == '\0')
+		return execve(argv[0], argv, e->env) == 0;
+	for (char **env = e->env; *env != NULL; env++)
+		if (strncmp(*env, "PATH=", 5) == 0)
+			dir = *env + 5;
+	for (;; dir += len + 1) {
+		len = (int)strcspn(dir, ":");
+		errno = ENOENT;
+		if (snprintf(file, sizeof(file), "%.*s%s%s", len, dir,
+			len > 0 ? "/" : "", argv[0]) < (int)sizeof(file))
+			execve(file, argv, e->env);
+		if (errno == EACCES)
+			error = EACCES;
+		else if (errno != ENOENT && errno != ENOTDIR)
+			return false;
+		if (dir[len] == '\0')
+			return fail(error);
+	}
+}
+
+/* --- Entering: the order -------------------------------------------------- */
+
+/* The worker, until it is inside. */
+static bool
+outside(struct entering *e)
+{
+	char path[32];
+
+	snprintf(path, sizeof(path), "/proc/%d/root", (int)e->init->pid);
+	return
+	    /* All is read and opened while /proc is the host's. */
+	    at(e, "init") && status_read(e) && label_read(e) &&
+	    namespaces_compare(e) &&
+	    (e->root = open(path, O_PATH | O_DIRECTORY | O_CLOEXEC)) >= 0 &&
+	    /* A frozen init would never stop for its filters to be read. */
+	    at(e, "cgroup") && cgroups_open(e) && devices_open(e) &&
+	    at(e, "seccomp") && filters_read(e) &&
+	    /* Of one process all, unless its pid changed hands meanwhile. */
+	    at(e, "init") && ns_same(e->init) &&
+	    /* Pipes: a socket left inside would take descriptors along. */
+	    at(e, "fork") && pipe2(e->go, O_CLOEXEC) == 0 &&
+	    pipe2(e->report, O_CLOEXEC) == 0 &&
+	    /* While /proc/self is ours: it is root's once not dumpable. */
+	    at(e, "label") &&
+	    (!*e->label || self_write("/proc/self/attr/exec", e->label)) &&
+	    /* Raising one takes what the user namespace takes away. */
+	    at(e, "limits") && oom_set(e) && limits_set(e) &&
+	    /* Before the container can see the child: not to be traced. */
+	    at(e, "setns") && prctl(PR_SET_DUMPABLE, 0, 0, 0, 0) == 0 &&
+	    namespaces_join(e) &&
+	    /* An init may have another root than its namespace. */
+	    at(e, "root") && fchdir(e->root) == 0 && chroot(".") == 0 &&
+	    chdir("/") == 0 && stdio_open(e);
+}
+
+/* The child, from its first go to the command. */
+static bool
+inside(struct entering *e)
+{
+	return go_wait(e) &&
+	       /* First of all: it is nowhere without the container's limits. The
+		* worker stays where it is, so that a container that ends finds
+		* none but its own in its cgroups, and may be removed. */
+	       at(e, "cgroup") && cgroups_join(e) &&
+	       /* From within the cgroup: nsdelegate forbids a move into it. */
+	       at(e, "setns") &&
+	       (e->cgroup_ns < 0 ||
+		   setns(e->cgroup_ns, CLONE_NEWCGROUP) == 0) &&
+	       at(e, "session") && session_make() && at(e, "terminal") &&
+	       stdio_take(e) && at(e, "user") && user_find(e) &&
+	       at(e, "group") && groups_find(e) &&
+	       /* These take CAP_SETPCAP and CAP_SETGID, which another user loses. */
+	       at(e, "caps") && bounding_drop(e) && at(e, "group") &&
+	       groups_set(e) && at(e, "user") && user_set(e) && at(e, "fork") &&
+	       owner_confirm(e) &&
+	       /* Before a path is resolved: /proc/self/fd must lead nowhere. */
+	       at(e, "limits") && others_close(e) &&
+	       /* Before a path is resolved: with the command's rights only. */
+	       at(e, "caps") && caps_set(e) && at(e, "no_new_privs") &&
+	       (!e->no_new_privs ||
+		   prctl(PR_SET_NO_NEW_PRIVS, 1, 0, 0, 0) == 0) &&
+	       at(e, "cd") && cwd_set(e) && at(e, NULL) && env_make(e) &&
+	       /* Last: they may forbid anything but exec, which init has done. */
+	       at(e, "seccomp") && filters_install(e) && at(e, NULL) &&
+	       command_exec(e);
+}
+
+/* clone(2) itself: the C library's fork has no flags. */
+static pid_t
+clone_raw(void)
+{
+	const unsigned long flags = CLONE_PARENT | SIGCHLD;
+
+#if defined(__s390__) || defined(__CRIS__)
+	return (pid_t)syscall(SYS_clone, NULL, flags, NULL, NULL, NULL);
+#else
+	return (pid_t)syscall(SYS_clone, flags, NULL, NULL, NULL, NULL);
+#endif
+}
+
+/*
+ * The child is born in version 2's cgroup: a move there would wait for all
+ * processes' readers, milliseconds. Kernels before 5.7 have only the move. Its
+ * exit signal is the worker's by CLONE_PARENT, SIGCHLD.
+ */
+static pid_t
+child_clone(struct entering *e)
+{
+	struct {
+		uint64_t flags, pidfd, child_tid, parent_tid, exit_signal,
+		    stack, stack_size, tls, set_tid, set_tid_size, cgroup;
+	} args = {.flags = CLONE_PARENT | INTO_CGROUP};
+	pid_t pid;
+	int fd;
+
+	if (e->unified < 0)
+		return clone_raw();
+	args.cgroup = (uint64_t)e->unified;
+	pid = (pid_t)syscall(SYS_clone3, &args, sizeof(args));
+	if (pid >= 0 || (errno != ENOSYS && errno != EINVAL && errno != E2BIG &&
+			    errno != EPERM))
+		return pid;
+	e->stage = "cgroup";
+	fd = openat(e->unified, "cgroup.procs", O_WRONLY | O_CLOEXEC);
+	e->tasks[e->n_tasks++] = fd;
+	return fd < 0 ? -1 : clone_raw();
+}
+
+/*
+ * Gives the child its goes, until it has executed the command. False: it
+ * failed, with errno. This end of `go` stays open for reading here, so that a
+ * dead child is no SIGPIPE.
+ */
+static bool
+child_await(struct entering *e)
+{
+	struct word word;
+	ssize_t n;
+
+	do {
+		if (write(e->go[1], "", 1) != 1)
+			return false;
+		while ((n = read(e->report[0], &word, sizeof(word))) < 0)
+			if (errno != EINTR)
+				return false;
+	} while (n > 0 && word.stage == ready);
+	if (n == 0)
+		return true;
+	e->stage = word.stage;
+	return fail(word.error);
+}
+
+int
+ns_attach(const struct ns_init *init, const struct ns_command *cmd,
+    const char **stage, void (*born)(void *arg, pid_t pid, const int fds[3]),
+    void *arg)
+{
+	static struct entering e;
+	pid_t pid = -1;
+	int error;
+
+	if (cgroup_mounts == NULL)
+		ns_prepare();
+	e = (struct entering){.init = init, .cmd = cmd};
+	e.pts = e.null = e.cgroup_ns = e.unified = -1;
+	e.ours[0] = e.ours[1] = e.ours[2] = -1;
+	if (outside(&e) && at(&e, "fork") && (pid = child_clone(&e)) == 0) {
+		prctl(PR_SET_PDEATHSIG, SIGKILL);
+		close(e.go[1]);
+		close(e.report[0]);
+		inside(&e);
+		say(&e, e.stage, errno);
+		_exit(127);
+	}
+	if (pid > 0) {
+		close(e.report[1]);
+		born(arg, pid, e.ours);
+		if (child_await(&e))
+			return 0;
+	}
+	error = errno;
+	/* Whatever failed may have done so for that. */
+	if (init->pidfd >= 0
+		? !ns_same(init)
+		: e.stage && !strcmp(e.stage, "init") && error == ENOENT) {
+		e.stage = "init";
+		error = ESRCH;
+	}
+	*stage = e.stage;
+	return error;
+}
+
+/* --- Sessions ------------------------------------------------------------ */
+
+#define SESSION_TURNS 20 /* of TURN_US: a shell forks while it is killed */
+
+static void
+dir_free(DIR **dir)
+{
+	if (*dir != NULL)
+		closedir(*dir);
+}
+
+/* True for a process that lives in one of the sessions. */
+static bool
+session_has(pid_t pid, const pid_t *sessions, size_t n)
+{
+	char text[512], state;
+	const char *p;
+	pid_t session;
+
+	if (proc_read(pid, "stat", text, sizeof(text)) == 0 ||
+	    (p = strrchr(text, ')')) == NULL ||
+	    sscanf(p, ") %c %*d %*d %d", &state, &session) != 2 || state == 'Z')
+		return false;
+	for (size_t i = 0; i < n; i++)
+		if (sessions[i] == session)
+			return true;
+	return false;
+}
+
+static void
+sessions_kill(const pid_t *sessions, size_t n)
+{
+	int killed = n > 0;
+
+	for (int turn = 0; turn < SESSION_TURNS && killed > 0; turn++) {
+		AUTO(dir_free) DIR *proc = opendir("/proc");
+		const struct dirent *e;
+
+		killed = 0;
+		while (proc != NULL && (e = readdir(proc)) != NULL) {
+			const pid_t pid = atoi(e->d_name);
+
+			if (pid > 1 && session_has(pid, sessions, n))
+				killed += kill(pid, SIGKILL) == 0;
+		}
+		if (killed > 0)
+			usleep(TURN_US);
+	}
+}
+
+/* Takes an id out of a list. */
+static void
+session_drop(struct etf_writer *list, pid_t id)
+{
+	pid_t *ids = (pid_t *)(void *)list->data;
+	size_t n = list->len / sizeof(id);
+
+	for (size_t i = 0; i < n; i++)
+		if (ids[i] == id)
+			ids[i--] = ids[--n];
+	etf_rewind(list, n * sizeof(id));
+}
+
+/* Those that are to be killed at once are, when nothing more is to be read: one
+ * look at all processes is for all. */
+void
+ns_sessions_keep(int fd, struct etf_bytes first)
+{
+	struct etf_writer held, doomed;
+	struct session_word word;
+	ssize_t n;
+
+	etf_init(&held, SIZE_MAX);
+	etf_init(&doomed, SIZE_MAX);
+	etf_put_raw(&held, first.data, first.len);
+	for (;;) {
+		n = recv(fd, &word, sizeof(word),
+		    doomed.len > 0 ? MSG_DONTWAIT : MSG_WAITALL);
+		if (n == (ssize_t)sizeof(word)) {
+			session_drop(&held, word.id);
+			if (word.what != SESSION_LEFT)
+				etf_put_raw(
+				    word.what == SESSION_HELD ? &held : &doomed,
+				    &word.id, sizeof(word.id));
+			continue;
+		}
+		if (doomed.len == 0)
+			break;
+		sessions_kill((const pid_t *)(const void *)doomed.data,
+		    doomed.len / sizeof(pid_t));
+		etf_rewind(&doomed, 0);
+	}
+	sessions_kill(
+	    (const pid_t *)(const void *)held.data, held.len / sizeof(pid_t));
+}
+
+/* --- Files put into a rootfs ---------------------------------------------- */
+
+/*
+ * Opens the directory that `path` is in, as if `root` were /, making those that
+ * are missing, owned as `root` is. The last part of `path` in *name.
+ */
+static int
+parent_open(int root, char *path, const struct stat *owner, const char **name)
+{
+	int fd = fcntl(root, F_DUPFD_CLOEXEC, 0), next;
+	char *part = path + strspn(path, "/"), *end;
+
+	while (fd >= 0 && (end = strchr(part, '/')) != NULL) {
+		*end = '\0';
+		next = open_resolved(root, path, O_PATH | O_DIRECTORY, IN_ROOT);
+		if (next < 0 && errno == ENOENT &&
+		    mkdirat(fd, part, 0755) == 0 &&
+		    fchownat(fd, part, owner->st_uid, owner->st_gid,
+			AT_SYMLINK_NOFOLLOW) == 0)
+			next = open_resolved(
+			    root, path, O_PATH | O_DIRECTORY, IN_ROOT);
+		close(fd);
+		fd = next;
+		*end = '/';
+		part = end + strspn(end, "/");
+	}
+	*name = part;
+	if (fd >= 0 && (*part == '\0' || strcmp(part, ".") == 0 ||
+			   strcmp(part, "..") == 0)) {
+		close(fd);
+		errno = EINVAL;
+		return -1;
+	}
+	return fd;
+}
+
+static bool
+fill_file(int fd, int from, const void *data, size_t len)
+{
+	const char *p = data;
+	ssize_t n = 1;
+
+	while (from >= 0 && n > 0)
+		n = sendfile(fd, from, NULL, 1u << 20);
+	for (; from < 0 && len > 0 && n > 0; p += n, len -= (size_t)n)
+		n = write(fd, p, len);
+	return n >= 0 && (from >= 0 || len == 0);
+}
+
+/* A new file takes the place of what is there: that may be a link to elsewhere,
+ * or shared with other containers. */
+static int
+file_put(int dir, const char *name, const struct stat *owner, mode_t mode,
+    int from, const void *data, size_t len)
+{
+	AUTO_FD fd = -1;
+	int number;
+
+	if (unlinkat(dir, name, 0) < 0 && errno != ENOENT)
+		return errno;
+	fd = openat(dir, name, O_WRONLY | O_CREAT | O_EXCL | O_CLOEXEC, 0600);
+	if (fd >= 0 && fill_file(fd, from, data, len) &&
+	    fchown(fd, owner->st_uid, owner->st_gid) == 0 &&
+	    fchmod(fd, mode) == 0)
+		return 0;
+	number = errno;
+	if (fd >= 0)
+		unlinkat(dir, name, 0);
+	return number;
+}
+
+static int
+dir_put(int dir, const char *name, const struct stat *owner, mode_t mode)
+{
+	AUTO_FD fd = -1;
+
+	if (mkdirat(dir, name, 0700) < 0 && errno != EEXIST)
+		return errno;
+	fd = openat(dir, name, DIR_FLAGS);
+	return fd >= 0 && fchown(fd, owner->st_uid, owner->st_gid) == 0 &&
+		       fchmod(fd, mode) == 0
+		   ? 0
+		   : errno;
+}
+
+int
+ns_put(const char *rootfs, const char *path, const struct ns_file *file)
+{
+	AUTO_FD root = open(rootfs, O_PATH | O_DIRECTORY | O_CLOEXEC);
+	AUTO_FD from = -1;
+	AUTO_FD dir = -1;
+	char copy[PATH_MAX];
+	struct stat owner, st;
+	mode_t mode = file->mode;
+	const char *name;
+
+	if (root < 0 || fstat(root, &owner) < 0)
+		return errno;
+	if (snprintf(copy, sizeof(copy), "%s", path) >= (int)sizeof(copy))
+		return ENAMETOOLONG;
+	if (file->source != NULL) {
+		from = open(file->source, O_RDONLY | O_NONBLOCK | O_CLOEXEC);
+		if (from < 0 || fstat(from, &st) < 0)
+			return errno;
+		if (!S_ISREG(st.st_mode))
+			return EINVAL;
+		mode = mode ? mode : st.st_mode & 07777;
+	}
+	dir = parent_open(root, copy, &owner, &name);
+	if (dir < 0)
+		return errno;
+	if (file->source == NULL && file->data.data == NULL)
+		return dir_put(dir, name, &owner, mode);
+	return file_put(
+	    dir, name, &owner, mode, from, file->data.data, file->data.len);
 }

@@ -9,12 +9,12 @@
 
 -export([setup/1, teardown/1, engine/2]).
 -export([name/1, container/1, container/2, rootfs/2, tmp/2, path/1]).
--export([driver/2, driver/3, drv_opts/1, program/0, soak/1]).
+-export([driver/2, driver/3, drv_opts/1, program/0, soak/1, soak/2]).
 -export([sleeper/0, clean_init/0, start/1, start_clean/3, stopped/1]).
--export([script/3, nap/2]).
--export([eventually/2, timed/1, among/3, async/1, await/2, sh/2, flatten/1]).
+-export([script/3, nap/2, probe/1, probes/1, up/1, up/2, expect/2, collect/1, inside/1]).
+-export([eventually/2, timed/1, among/3, async/1, await/2, owner/1, sh/2, flatten/1]).
 -export([port_pid/1, children/1, child/2, guardian/1, comm/1, ppid/1, state_of/1, alive/1]).
--export([signal/2, leftovers/2, processes/1]).
+-export([signal/2, leftovers/2, processes/1, stat/1, rss/1, descriptors/1]).
 -export([vm/3, vm_halt/1, vm_pid/1, vm_main/0]).
 
 -include_lib("kernel/include/file.hrl").
@@ -101,10 +101,12 @@ name(Config) ->
 container(Config) ->
     container(Config, []).
 
-%% The same with lines added to its configuration.
+%% The same with lines added to its configuration; of another template, when the
+%% test's configuration says so.
 container(Config, Lines) ->
     Name = name(Config),
-    Template = filename:join(proplists:get_value(base, Config), "template"),
+    Template = filename:join(proplists:get_value(base, Config),
+        proplists:get_value(template, Config, "template")),
     Dir = filename:join(path(Config), Name),
     "" = sh("mkdir ~s && cp -a ~s/rootfs ~s/rootfs", [Dir, Template, Dir]),
     {ok, Conf} = file:read_file(filename:join(Template, "config")),
@@ -132,6 +134,10 @@ program() ->
 %% The factor by which ERLXC_SOAK makes a long run longer.
 soak(N) ->
     N * list_to_integer(os:getenv("ERLXC_SOAK", "1")).
+
+%% Or to Full at most.
+soak(N, Full) ->
+    min(soak(N), Full).
 
 driver(Config, Name) ->
     driver(Config, Name, []).
@@ -182,6 +188,69 @@ nap(Config, Name) ->
     _ = file:make_symlink("/bin/sleep", Path),
     Path.
 
+%% --- Commands in containers ------------------------------------------------
+
+%% A probe program on the host.
+probe(Name) ->
+    Default = filename:join([filename:dirname(program()), "..", "build"]),
+    Build = os:getenv("ERLXC_BUILD", Default),
+    [File | _] = [F || D <- ["probe", "."], F <- [filename:join([Build, D, Name])],
+        filelib:is_regular(F)],
+    File.
+
+%% Puts probes into /probe of every container made from now on.
+probes(Config) ->
+    Dir = filename:join(proplists:get_value(base, Config), "template/rootfs/probe"),
+    Files = [[" ", probe(P)]
+        || P <- ["burst", "daemon", "deaf", "die", "overwrite", "self", "spy"]],
+    "" = sh("mkdir ~s && cp ~s ~s", [Dir, Files, Dir]),
+    Config.
+
+%% A running container with ptys enough: its driver, its name, its init.
+up(Config) ->
+    up(Config, []).
+
+up(Config, Lines) ->
+    Name = container(Config, ["lxc.pty.max = 1024" | Lines]),
+    C = driver(Config, Name, [{shutdown, 0}]),
+    {C, Name, start(C)}.
+
+%% What a command has sent when Part is in it.
+expect(P, Part) ->
+    expect(P, iolist_to_binary(Part), <<>>).
+
+expect(P, Part, Seen) ->
+    case has(Seen, Part) of
+        true ->
+            Seen;
+        false ->
+            case erlxc:recv(P, 0, slow(10000)) of
+                {ok, Data} -> expect(P, Part, <<Seen/binary, Data/binary>>);
+                Error -> error({Error, {expected, Part}, {got, Seen}})
+            end
+    end.
+
+%% All that a command sends, and how it ends.
+collect(P) ->
+    collect(P, []).
+
+collect(P, Seen) ->
+    case erlxc:recv(P, 0, slow(30000)) of
+        {ok, Data} ->
+            collect(P, [Seen, Data]);
+        {error, closed} ->
+            {ok, Status} = erlxc:wait(P, 1000),
+            {iolist_to_binary(Seen), Status};
+        Error ->
+            error({Error, iolist_size(Seen)})
+    end.
+
+%% The processes of a container, by the host's numbers, but for its init.
+inside(Init) ->
+    Ns = fun(P) -> file:read_link(lists:concat(["/proc/", P, "/ns/pid"])) end,
+    {ok, _} = Mine = Ns(Init),
+    lists:sort([P || P <- pids(), P =/= Init, alive(P), Ns(P) =:= Mine]).
+
 %% --- Waiting, measuring ----------------------------------------------------
 
 %% Polls until Fun gives true (ok) or {ok, Value} (Value).
@@ -226,6 +295,18 @@ await({Pid, Ref}, Timeout) ->
     after slow(Timeout) -> error({await, timeout})
     end.
 
+%% A process that runs Fun and stays until it is told to exit, or the caller ends.
+owner(Fun) ->
+    Self = self(),
+    Owner = spawn(fun() ->
+        Ref = monitor(process, Self),
+        Self ! {self(), try {ok, Fun()} catch C:R:S -> {C, R, S} end},
+        receive exit -> ok; {'DOWN', Ref, _, _, _} -> ok end
+    end),
+    receive {Owner, {ok, Value}} -> {Owner, Value};
+        {Owner, Error} -> error(Error)
+    end.
+
 sh(Format, Args) ->
     string:trim(os:cmd(lists:flatten(io_lib:format(Format, Args))), trailing, "\n").
 
@@ -252,19 +333,25 @@ read_all(Fd) ->
         _ -> <<>>
     end.
 
-%% {State, ParentPid}; the name in parentheses may contain anything.
+%% The fields of proc(5), from the third on; the name before them may be anything.
 stat(Pid) ->
     case string:split(proc(Pid, "stat"), ")", trailing) of
-        [_, Rest] ->
-            [State, Parent | _] = string:lexemes(Rest, " "),
-            {binary_to_list(State), binary_to_integer(Parent)};
-        _ ->
-            {"X", 0}
+        [_, Rest] -> string:lexemes(string:trim(Rest), " ");
+        _ -> [<<"X">>, <<"0">>]
     end.
 
-ppid(Pid) -> element(2, stat(Pid)).
+ppid(Pid) -> binary_to_integer(lists:nth(2, stat(Pid))).
 
-state_of(Pid) -> element(1, stat(Pid)).
+state_of(Pid) -> binary_to_list(hd(stat(Pid))).
+
+%% In kB.
+rss(Pid) ->
+    {match, [Kb]} = re:run(proc(Pid, "status"), "VmRSS:\\s*([0-9]+)", [{capture, [1], list}]),
+    list_to_integer(Kb).
+
+descriptors(Pid) ->
+    {ok, Files} = file:list_dir(lists:concat(["/proc/", Pid, "/fd"])),
+    length(Files).
 
 alive(Pid) -> not lists:member(state_of(Pid), ["X", "Z"]).
 

@@ -444,7 +444,12 @@ commands_are_exports(Config) ->
     {C, _} = undefined(Config),
     Conveniences = [{get_keys, 1}, {last_error, 1}, {list, 1}, {list, 2}, {list, 3},
         {load_config, 1}, {save_config, 1}, {start, 1}],
-    Rows = [{N, A + 1} || {N, A} <- liblxc:commands(C)],
+    %% What erlxc calls for streams is no function of liblxc.
+    Streams = [{attach, 2}, {chroot_copy, 3}, {chroot_dir, 2}, {chroot_file, 3}, {console, 0},
+        {start, 3}],
+    Commands = liblxc:commands(C),
+    ?assertEqual([], Streams -- Commands),
+    Rows = [{N, A + 1} || {N, A} <- Commands -- Streams],
     Exports = liblxc:module_info(exports) -- [{module_info, 0}, {module_info, 1}],
     ?assertEqual(lists:sort(Rows), lists:usort(Rows)),
     ?assertEqual([], Rows -- Exports),

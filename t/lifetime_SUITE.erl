@@ -11,7 +11,7 @@
 -import(erlxc_test, [
     name/1, container/1, container/2, rootfs/2, tmp/2, path/1, driver/2, driver/3,
     drv_opts/1, start/1, start_clean/3, script/3, nap/2, eventually/2, timed/1, among/3,
-    async/1, await/2, port_pid/1, child/2,
+    async/1, await/2, owner/1, port_pid/1, child/2,
     guardian/1, comm/1, ppid/1, children/1, alive/1, signal/2, leftovers/2
 ]).
 
@@ -165,18 +165,6 @@ bring(Config, creating, Name, C) ->
 marked(Config, Name) ->
     Mark = tmp(Config, [Name, ".mark"]),
     eventually(fun() -> filelib:is_regular(Mark) end, 5000).
-
-%% A process that runs Fun and stays until it is told to exit, or the caller ends.
-owner(Fun) ->
-    Self = self(),
-    Owner = spawn(fun() ->
-        Ref = monitor(process, Self),
-        Self ! {self(), try {ok, Fun()} catch C:R:S -> {C, R, S} end},
-        receive exit -> ok; {'DOWN', Ref, _, _, _} -> ok end
-    end),
-    receive {Owner, {ok, Value}} -> {Owner, Value};
-        {Owner, Error} -> error(Error)
-    end.
 
 %% --- The events ---------------------------------------------------------------------
 

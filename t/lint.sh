@@ -41,19 +41,11 @@ formatted() {
 	    ! -path '*/_build/*' -exec clang-format --dry-run -Werror {} +
 }
 
-# Lines of code: comments, which say why, and blank lines are not what makes a
-# program long to audit.
-code() {
-	for f in "$@"; do
-		${CC:-cc} -fpreprocessed -dD -E -P "$f" 2>/dev/null | grep -c '[^[:space:]]' |
-		    sed "s|\$| $f|"
-	done
-}
-
+# What can be audited: no file of more than 2000 lines, comments and all.
 budgets() {
-	code ./*.c ./*.h | awk '{ n += $1 } $1 > 2000 {
-	    print $2 ": " $1 " lines of code, of 2000" }
-	    END { if (n > 5000) print n " lines of C code, of 5000" }'
+	wc -l ./*.c ./*.h | awk '$2 != "total" { n += $1 }
+	    $2 != "total" && $1 > 2000 { print $2 ": " $1 " lines, of 2000" }
+	    END { if (n > 8500) print n " lines of C, of 8500" }'
 	cat erl/*.erl | awk 'END { if (NR > 1500)
 	    print NR " lines of Erlang, of 1500" }'
 	wc -l Makefile | awk '$1 >= 150 { print "Makefile: " $1 " lines" }'

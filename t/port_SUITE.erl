@@ -9,7 +9,7 @@
 -import(erlxc_test, [
     name/1, container/1, path/1, tmp/2, script/3, nap/2, eventually/2, timed/1, among/3,
     sh/2, port_pid/1, children/1, child/2, comm/1, ppid/1, state_of/1, alive/1, signal/2,
-    processes/1, program/0, soak/1, flatten/1
+    processes/1, probe/1, program/0, soak/1, flatten/1
 ]).
 
 suite() ->
@@ -460,13 +460,6 @@ program_not_writable(Config) ->
     true = port_command(Probe, <<"\n">>),
     Answer = Said(),
     ?assertEqual({Answer, true}, {Answer, lists:member(Answer, [<<"refused">>, <<"sealed">>])}).
-
-probe(Name) ->
-    Default = filename:join([filename:dirname(program()), "..", "build"]),
-    Build = os:getenv("ERLXC_BUILD", Default),
-    [File | _] = [F || D <- [".", "probe"], F <- [filename:join([Build, D, Name])],
-        filelib:is_regular(F)],
-    File.
 
 %% Every descriptor but 0, 1 and 2 closes on exec, in the port and in its workers,
 %% and 0, 1 and 2 are not the protocol.
