@@ -1,26 +1,20 @@
 %% SPDX-License-Identifier: ISC
 %% @doc The API of liblxc, lxccontainer.h, function for function.
 %%
-%% The first argument is a container: the pid that {@link erlxc_drv:start/1}
-%% gives. Text comes as binaries and goes as iodata of bytes; `<<>>' stands for
-%% NULL.
+%% The first argument is a container: the pid that {@link erlxc_drv:start/1} gives. The
+%% function behind each one has its name, beside `want_daemonize()' and `is_defined()'.
+%% Text comes as binaries and goes as iodata of bytes; `<<>>' stands for NULL.
 %%
 %% What fails gives `false', `none' or `{error, Posix}', and its reason is in
 %% {@link last_error/1}. What is no outcome raises, in every function:
-%%
-%% <dl>
-%% <dt>`badarg'</dt><dd>a wrong type, range, or a NUL byte in a text</dd>
-%% <dt>`notsup'</dt><dd>this engine, or this version of liblxc, has no such
-%%   function</dd>
-%% <dt>`timeout'</dt><dd>the container's monitor did not answer in 5 s</dd>
-%% <dt>`system_limit'</dt><dd>too many calls are under way, or no memory</dd>
-%% <dt>`{crashed, Signal}'</dt><dd>the call's worker died, the port lives</dd>
-%% </dl>
-%%
-%% and exits as {@link gen_server:call/3} does when the driver is gone. Only
-%% {@link wait/3}, {@link shutdown/2}, {@link start/3}, {@link stop/1}, {@link
-%% create/6}, {@link destroy/1}, {@link rename/2}, {@link freeze/1} and {@link
-%% unfreeze/1} may take long; they hold up no other caller.
+%% `badarg' (a wrong type, range, or a NUL byte in a text), `notsup' (this engine, or this
+%% version of liblxc, has no such function), `timeout' (the container's monitor did not
+%% answer in 5 s), `system_limit' (too many calls are under way, or no memory), `{crashed,
+%% Signal}' (the call's worker died, the port lives); and exits as {@link
+%% gen_server:call/3} does when the driver is gone. Only {@link wait/3}, {@link
+%% shutdown/2}, {@link start/3}, {@link stop/1}, {@link create/6}, {@link destroy/1},
+%% {@link rename/2}, {@link freeze/1} and {@link unfreeze/1} may take long; they hold up
+%% no other caller.
 -module(liblxc).
 
 -export([list/1, list/2, list/3]).
@@ -39,7 +33,6 @@
 -type filter() :: all | active | defined.
 
 %% --- The port and its commands -------------------------------------------
-
 %% @doc The reason why the calling process's last call on the container failed,
 %% from liblxc's log; `<<>>' after a success. As errno, each process has its own.
 -spec last_error(container()) -> binary().
@@ -51,272 +44,204 @@ last_error(C) ->
 
 %% @doc The container's name.
 -spec name(container()) -> binary().
-name(C) ->
-    call(C, name, []).
+name(C) -> call(C, name, []).
 
 %% @doc liblxc's version, `lxc_get_version()'.
 -spec version(container()) -> binary().
-version(C) ->
-    call(C, version, []).
+version(C) -> call(C, version, []).
 
 %% @doc The port's commands and their arities, each one less than the arity of
 %% the function here: the container does not travel.
 -spec commands(container()) -> [{atom(), arity()}].
-commands(C) ->
-    call(C, commands, []).
+commands(C) -> call(C, commands, []).
 
 %% @doc What happens to the container when the Erlang side is gone.
 -spec type(container()) -> erlxc_drv:type().
-type(C) ->
-    call(C, type, []).
+type(C) -> call(C, type, []).
 
 %% @doc Sets {@link type/1}, of a running container too.
 -spec type(container(), erlxc_drv:type()) -> boolean().
-type(C, Type) ->
-    call(C, type, [Type]).
+type(C, Type) -> call(C, type, [Type]).
 
 %% --- Listings ------------------------------------------------------------
-
 %% @equiv list(C, all)
 -spec list(container()) -> [binary()].
-list(C) ->
-    list(C, all).
-
+list(C) -> list(C, all).
 %% @equiv list(C, Filter, <<>>)
 -spec list(container(), filter()) -> [binary()].
-list(C, Filter) ->
-    list(C, Filter, <<>>).
-
-%% @doc The names of the containers in the lxcpath Path (`<<>>': the default
-%% path) that are active, defined, or either; sorted. Asks no container's
-%% monitor.
+list(C, Filter) -> list(C, Filter, <<>>).
+%% @doc The names of the containers in the lxcpath Path (`<<>>': the default path) that
+%% are active, defined, or either; sorted. Asks no container's monitor.
 -spec list(container(), filter(), iodata()) -> [binary()].
 list(C, active, Path) -> list_active_containers(C, Path);
 list(C, all, Path) -> list_all_containers(C, Path);
 list(C, defined, Path) -> list_defined_containers(C, Path);
 list(C, Filter, Path) -> error(badarg, [C, Filter, Path]).
 
-%% @doc The containers in Path that run. `list_active_containers()'.
+%% @doc The containers in Path that run.
 -spec list_active_containers(container(), iodata()) -> [binary()].
-list_active_containers(C, Path) ->
-    call(C, list_active_containers, [Path]).
+list_active_containers(C, Path) -> call(C, list_active_containers, [Path]).
 
 %% @doc The containers in Path that are active or defined.
-%% `list_all_containers()'.
 -spec list_all_containers(container(), iodata()) -> [binary()].
-list_all_containers(C, Path) ->
-    call(C, list_all_containers, [Path]).
+list_all_containers(C, Path) -> call(C, list_all_containers, [Path]).
 
 %% @doc The containers in Path that have a configuration.
-%% `list_defined_containers()'.
 -spec list_defined_containers(container(), iodata()) -> [binary()].
-list_defined_containers(C, Path) ->
-    call(C, list_defined_containers, [Path]).
+list_defined_containers(C, Path) -> call(C, list_defined_containers, [Path]).
 
 %% --- Configuration -------------------------------------------------------
 %% Keys from before LXC 2.1 are translated, here and in files.
 
-%% @doc Empties the configuration in memory. `c->clear_config()'.
+%% @doc Empties the configuration in memory.
 -spec clear_config(container()) -> true.
-clear_config(C) ->
-    call(C, clear_config, []).
+clear_config(C) -> call(C, clear_config, []).
 
 %% @doc Clears a key in memory, with all values of a list.
-%% `c->clear_config_item()'.
 -spec clear_config_item(container(), iodata()) -> boolean().
-clear_config_item(C, Key) ->
-    call(C, clear_config_item, [Key]).
+clear_config_item(C, Key) -> call(C, clear_config_item, [Key]).
 
-%% @doc The path of the configuration file. `c->config_file_name()'.
+%% @doc The path of the configuration file.
 -spec config_file_name(container()) -> binary().
-config_file_name(C) ->
-    call(C, config_file_name, []).
+config_file_name(C) -> call(C, config_file_name, []).
 
 %% @doc A key's value in memory; the values of a list are separated by `\n'.
 %% `none': there is no such key; `<<>>': it has no value.
-%% `c->get_config_item()'.
 -spec get_config_item(container(), iodata()) -> binary() | none.
-get_config_item(C, Key) ->
-    call(C, get_config_item, [Key]).
+get_config_item(C, Key) -> call(C, get_config_item, [Key]).
 
 %% @doc The lxcpath: the directory that the container's is in.
-%% `c->get_config_path()'.
 -spec get_config_path(container()) -> binary().
-get_config_path(C) ->
-    call(C, get_config_path, []).
+get_config_path(C) -> call(C, get_config_path, []).
 
 %% @equiv get_keys(C, <<>>)
 -spec get_keys(container()) -> binary().
-get_keys(C) ->
-    get_keys(C, <<>>).
-
+get_keys(C) -> get_keys(C, <<>>).
 %% @doc The keys below Key (`<<>>': all), separated by `\n'.
-%% `c->get_keys()'.
 -spec get_keys(container(), iodata()) -> binary().
-get_keys(C, Key) ->
-    call(C, get_keys, [Key]).
+get_keys(C, Key) -> call(C, get_keys, [Key]).
 
 %% @equiv load_config(C, <<>>)
 -spec load_config(container()) -> boolean().
-load_config(C) ->
-    load_config(C, <<>>).
-
+load_config(C) -> load_config(C, <<>>).
 %% @doc Loads the file Path (`<<>>': the container's own) over the configuration
-%% in memory: lists grow. `c->load_config()'.
+%% in memory: lists grow.
 -spec load_config(container(), iodata()) -> boolean().
-load_config(C, Path) ->
-    call(C, load_config, [Path]).
+load_config(C, Path) -> call(C, load_config, [Path]).
 
 %% @equiv save_config(C, <<>>)
 -spec save_config(container()) -> boolean().
-save_config(C) ->
-    save_config(C, <<>>).
-
+save_config(C) -> save_config(C, <<>>).
 %% @doc Saves the configuration to the file Path (`<<>>': the container's own,
-%% which defines it). `c->save_config()'.
+%% which defines it).
 -spec save_config(container(), iodata()) -> boolean().
-save_config(C, Path) ->
-    call(C, save_config, [Path]).
+save_config(C, Path) -> call(C, save_config, [Path]).
 
 %% @doc Sets a key in memory. A list's key appends; the value `<<>>' clears. A
-%% running container does not change. `c->set_config_item()'.
+%% running container does not change.
 -spec set_config_item(container(), iodata(), iodata()) -> boolean().
-set_config_item(C, Key, Value) ->
-    call(C, set_config_item, [Key, Value]).
+set_config_item(C, Key, Value) -> call(C, set_config_item, [Key, Value]).
 
-%% @doc Sets the lxcpath; loads and moves nothing. `c->set_config_path()'.
+%% @doc Sets the lxcpath; loads and moves nothing.
 -spec set_config_path(container(), iodata()) -> boolean().
-set_config_path(C, Path) ->
-    call(C, set_config_path, [Path]).
+set_config_path(C, Path) -> call(C, set_config_path, [Path]).
 
 %% --- On disk -------------------------------------------------------------
-
 %% @doc Creates the container by a template: a name, an absolute path, or `<<>>'
 %% to save the configuration only. Bdevtype and Bdevspec: the backing store and
 %% its specification, `<<>>' for a directory. Flags: 0, or 1 for a template with
 %% no output (LXC_CREATE_QUIET). Argv: the template's arguments.
-%% `c->create()'.
 -spec create(container(), iodata(), iodata(), iodata(), non_neg_integer(), [iodata()]) ->
     boolean().
 create(C, Template, Bdevtype, Bdevspec, Flags, Argv) ->
     call(C, create, [Template, Bdevtype, Bdevspec, Flags, Argv]).
 
-%% @doc Whether the container has a configuration file. `c->is_defined()'.
+%% @doc Whether the container has a configuration file.
 -spec defined(container()) -> boolean().
-defined(C) ->
-    call(C, defined, []).
+defined(C) -> call(C, defined, []).
 
-%% @doc Removes a stopped container with its file system. `c->destroy()'.
+%% @doc Removes a stopped container with its file system.
 -spec destroy(container()) -> boolean().
-destroy(C) ->
-    call(C, destroy, []).
+destroy(C) -> call(C, destroy, []).
 
 %% @doc Renames a stopped container; C stands for the new one then.
-%% `c->rename()'.
 -spec rename(container(), iodata()) -> boolean().
-rename(C, Name) ->
-    call(C, rename, [Name]).
+rename(C, Name) -> call(C, rename, [Name]).
 
 %% --- Running -------------------------------------------------------------
-
-%% @doc Whether the container is detached from the port, be it running or
-%% started later: 1, it stays when the Erlang side is gone; 0, the default, it
-%% does not. One that was started detached stays so.
-%% `c->want_daemonize()'.
+%% @doc Whether the container is detached from the port, be it running or started later:
+%% 1, it stays when the Erlang side is gone; 0, the default, it does not. One that was
+%% started detached stays so. `c->want_daemonize()'.
 -spec daemonize(container(), 0 | 1) -> boolean().
-daemonize(C, Daemonize) ->
-    call(C, daemonize, [Daemonize]).
+daemonize(C, Daemonize) -> call(C, daemonize, [Daemonize]).
 
 %% @equiv start(C, 0, [])
 -spec start(container()) -> {ok, pos_integer()} | {error, file:posix()}.
-start(C) ->
-    start(C, 0, []).
-
+start(C) -> start(C, 0, []).
 %% @doc Starts the container, and returns when its init has been executed, with
 %% init's process id on the host. UseInit 1 runs the command below lxc-init.
 %% Argv: the command and its arguments (iodata: a command without), `<<>>' or
 %% `[]' for the container's init. `{error, enoent}': it is not defined; `ebusy':
-%% it runs; `eio': see {@link last_error/1}. `c->start()'.
+%% it runs; `eio': see {@link last_error/1}.
 -spec start(container(), 0 | 1, iodata() | [iodata()]) ->
     {ok, pos_integer()} | {error, file:posix()}.
-start(C, UseInit, Argv) ->
-    call(C, start, [UseInit, Argv]).
+start(C, UseInit, Argv) -> call(C, start, [UseInit, Argv]).
 
 %% @doc Kills the container, and returns when it is gone. Raises `timeout' when
-%% it is not after 30 seconds. `c->stop()'.
+%% it is not after 30 seconds.
 -spec stop(container()) -> boolean().
-stop(C) ->
-    call(C, stop, []).
+stop(C) -> call(C, stop, []).
 
 %% @doc Asks init to shut down (lxc.signal.halt, SIGPWR by default), and waits
-%% for at most Timeout seconds in all; 0: `true' at once. `c->shutdown()'.
+%% for at most Timeout seconds in all; 0: `true' at once.
 -spec shutdown(container(), non_neg_integer()) -> boolean().
-shutdown(C, Timeout) ->
-    call(C, shutdown, [Timeout]).
+shutdown(C, Timeout) -> call(C, shutdown, [Timeout]).
 
-%% @doc Asks init to reboot (lxc.signal.reboot, SIGINT by default); returns at
-%% once. `c->reboot()'.
+%% @doc Asks init to reboot (lxc.signal.reboot, SIGINT by default); returns at once.
 -spec reboot(container()) -> boolean().
-reboot(C) ->
-    call(C, reboot, []).
+reboot(C) -> call(C, reboot, []).
 
-%% @doc Freezes all processes of the container. `c->freeze()'.
+%% @doc Freezes all processes of the container.
 -spec freeze(container()) -> boolean().
-freeze(C) ->
-    call(C, freeze, []).
+freeze(C) -> call(C, freeze, []).
 
-%% @doc Ends {@link freeze/1}. `c->unfreeze()'.
+%% @doc Ends {@link freeze/1}.
 -spec unfreeze(container()) -> boolean().
-unfreeze(C) ->
-    call(C, unfreeze, []).
+unfreeze(C) -> call(C, unfreeze, []).
 
-%% @doc STOPPED, STARTING, RUNNING, STOPPING, ABORTING, FREEZING, FROZEN or
-%% THAWED. `c->state()'.
+%% @doc STOPPED, STARTING, RUNNING, STOPPING, ABORTING, FREEZING, FROZEN or THAWED.
 -spec state(container()) -> binary().
-state(C) ->
-    call(C, state, []).
+state(C) -> call(C, state, []).
 
-%% @doc Whether the state is another than STOPPED. `c->is_running()'.
+%% @doc Whether the state is another than STOPPED.
 -spec running(container()) -> boolean().
-running(C) ->
-    call(C, running, []).
+running(C) -> call(C, running, []).
 
 %% @doc init's process id on the host, -1 when the container does not run.
-%% `c->init_pid()'.
 -spec init_pid(container()) -> integer().
-init_pid(C) ->
-    call(C, init_pid, []).
+init_pid(C) -> call(C, init_pid, []).
 
-%% @doc Waits until the container's state is State (or one of several: `"A|B"'),
-%% for at most Timeout seconds: `false' then. 0 compares only; -1 or `infinity'
-%% waits for ever. `c->wait()'.
+%% @doc Waits until the container's state is State (or one of several: `"A|B"'), for at
+%% most Timeout seconds: `false' then. 0 compares only; -1 or `infinity' waits for ever.
 -spec wait(container(), iodata(), -1 | non_neg_integer() | infinity) -> boolean().
-wait(C, State, Timeout) ->
-    call(C, wait, [State, Timeout]).
+wait(C, State, Timeout) -> call(C, wait, [State, Timeout]).
 
 %% @doc The names of a running container's network interfaces.
-%% `c->get_interfaces()'.
 -spec get_interfaces(container()) -> [binary()].
-get_interfaces(C) ->
-    call(C, get_interfaces, []).
+get_interfaces(C) -> call(C, get_interfaces, []).
 
-%% @doc The addresses of a running container: of one interface (`<<>>': all but
-%% lo), of one family (`"inet"', `"inet6"', `<<>>': both), of an IPv6 scope id
-%% (0: global). `c->get_ips()'.
+%% @doc The addresses of a running container: of one interface (`<<>>': all but lo), of
+%% one family (`"inet"', `"inet6"', `<<>>': both), of an IPv6 scope id (0: global).
 -spec get_ips(container(), iodata(), iodata(), non_neg_integer()) -> [binary()].
-get_ips(C, Interface, Family, Scope) ->
-    call(C, get_ips, [Interface, Family, Scope]).
+get_ips(C, Interface, Family, Scope) -> call(C, get_ips, [Interface, Family, Scope]).
 
-%% @doc The value of a running container's cgroup file, such as
-%% `"memory.current"'. `c->get_cgroup_item()'.
+%% @doc The value of a running container's cgroup file, such as `"memory.current"'.
 -spec get_cgroup_item(container(), iodata()) -> binary() | none.
-get_cgroup_item(C, Key) ->
-    call(C, get_cgroup_item, [Key]).
+get_cgroup_item(C, Key) -> call(C, get_cgroup_item, [Key]).
 
-%% @doc Writes a running container's cgroup file. `c->set_cgroup_item()'.
+%% @doc Writes a running container's cgroup file.
 -spec set_cgroup_item(container(), iodata(), iodata()) -> boolean().
-set_cgroup_item(C, Key, Value) ->
-    call(C, set_cgroup_item, [Key, Value]).
+set_cgroup_item(C, Key, Value) -> call(C, set_cgroup_item, [Key, Value]).
 
 %% -------------------------------------------------------------------------
 
@@ -335,10 +260,8 @@ call(C, Name, Args) ->
 %% Iodata goes flat: a frame has a limit on terms.
 wire(create, [Template, Bdevtype, Bdevspec, Flags, Argv]) ->
     wire(none, [Template, Bdevtype, Bdevspec, Flags]) ++ [argv(Argv)];
-wire(start, [UseInit, Argv]) ->
-    [UseInit, argv(Argv)];
-wire(_, Args) ->
-    lists:map(fun flat/1, Args).
+wire(start, [UseInit, Argv]) -> [UseInit, argv(Argv)];
+wire(_, Args) -> lists:map(fun flat/1, Args).
 
 argv([Arg | _] = Argv) when not is_integer(Arg), length(Argv) > 0 -> lists:map(fun flat/1, Argv);
 argv(Command) -> Command.
