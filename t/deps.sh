@@ -70,6 +70,8 @@ check() {
 	want 'has ip' iproute2 iproute2 iproute
 	want 'has ps' procps procps procps-ng
 	want 'has timeout' coreutils coreutils coreutils
+	want 'has unshare' util-linux util-linux util-linux
+	want 'has debootstrap' debootstrap debootstrap debootstrap
 	libcstatic
 }
 

@@ -4,15 +4,18 @@
 %%
 %% Each row is ours and a peer's, measured in turns in this one run, since the
 %% figures of two runs or two machines do not compare: medians and their ratio.
-%% Arguments: the rows wanted (call state codec memory start); default all.
+%% Arguments: the rows wanted (call state codec memory start attach throughput
+%% keystroke idle); default all.
 %% Status 0 whether or not the targets are met; a row that cannot run: 1.
 
 -mode(compile).
 -define(CONTAINERS, 50).
+-define(IDLE, 1000).
 
 main(Args) ->
     Rows = [{"call", fun call/1}, {"state", fun state/1}, {"codec", fun codec/1},
-        {"memory", fun memory/1}, {"start", fun start/1}],
+        {"memory", fun memory/1}, {"start", fun start/1}, {"attach", fun attach/1},
+        {"throughput", fun throughput/1}, {"keystroke", fun keystroke/1}, {"idle", fun idle/1}],
     Dir = string:trim(os:cmd("mktemp -d /tmp/erlxc-bench.XXXXXX")),
     ok = file:make_dir(Dir ++ "/lxc"),
     line(["", "ours", "peer", "ratio", "target", ""]),
@@ -35,7 +38,7 @@ call(Dir) ->
     Bare = open_port({spawn_executable, "priv/erlxc"},
         [{args, ["-n", "call", "-P", Dir ++ "/lxc"]}, {packet, 4}, binary]),
     receive {Bare, {data, _Ready}} -> ok end,
-    Echo = open_port({spawn_executable, build("bench/echo")}, [{packet, 4}, binary]),
+    Echo = echo(),
     Node = os:getpid(),
     Cpus = pin("0", [Node, os_pid(Bare), os_pid(Echo),
         port_pid(C)]),
@@ -54,6 +57,9 @@ call(Dir) ->
 exchange(Port, Frame) ->
     true = port_command(Port, Frame),
     receive {Port, {data, Answer}} -> Answer end.
+
+echo() ->
+    open_port({spawn_executable, build("bench/echo")}, [{packet, 4}, binary]).
 
 %% Restricts processes to CPUs, and returns those of the first one before.
 pin(Cpus, [Pid | _] = Pids) ->
@@ -156,6 +162,118 @@ shell(Dir, Cmd) ->
     "" = os:cmd(io_lib:format("for i in $(seq ~b); do ~s -P ~s/lxc -n c$i; done",
         [?CONTAINERS, Cmd, Dir])).
 
+%% --- Rows: commands in a running container ---------------------------------------
+
+%% The shortest command, against the command line tool's and against what entering the
+%% same container costs in C, with an echo of the request's and the answers' bytes.
+attach(Dir) ->
+    C = running(Dir, "attach"),
+    Echo = echo(),
+    Frame = term_to_binary({1, attach, [[<<"/bin/true">>], #{stderr => separate}]}),
+    Tool = "lxc-attach -P " ++ Dir ++ "/lxc -n attach -- /bin/true",
+    Floor = io_lib:format("~s ~b 200 /bin/true", [build("bench/attach"), liblxc:init_pid(C)]),
+    Run = fun() -> {ok, #{status := {exit_status, 0}}} = erlxc:run(C, ["/bin/true"]) end,
+    [Ours, Peer, Enter, Trip] = turns(11, [fun() -> per_call(100, Run) end,
+        fun() -> per_call(3, fun() -> "" = os:cmd(Tool) end) end,
+        fun() -> number(string:trim(os:cmd(Floor))) / 1000 end,
+        fun() -> per_call(1000, fun() -> exchange(Echo, Frame) end) end]),
+    port_close(Echo),
+    ok = erlxc_drv:stop(C),
+    row("run of /bin/true, against lxc-attach", us, Ours, Peer, {faster, 4}),
+    row("run of /bin/true, against attach and echo in C", us, Ours, Enter + Trip,
+        {at_most, 1.5}).
+
+%% Bytes of a command into Erlang, against C programs that do nothing else, and what
+%% has grown in the meantime.
+throughput(Dir) ->
+    C = running(Dir, "bytes"),
+    "" = os:cmd(["cp ", build("probe/burst"), " ", Dir, "/lxc/bytes/rootfs/burst"]),
+    {Pipe, Pty} = {200000000, 50000000},
+    Ours = fun(N, Opts) -> streamed(C, N, Opts) end,
+    [Ours(Pty, O) || O <- [[{pty, false}], []], _ <- [1, 2]],
+    Before = sizes(C),
+    [A, B, X, Y] = turns(7, [fun() -> Ours(Pipe, [{pty, false}]) end, fun() -> framed(Pipe) end,
+        fun() -> Ours(Pty, []) end, fun() -> read(Pty) end]),
+    After = sizes(C),
+    ok = erlxc_drv:stop(C),
+    row("bytes out of a pipe, against a C port's", 'MB/s', A, B, {at_least, 0.8}),
+    row("bytes out of a pty, against a C program's", 'MB/s', X, Y, {at_least, 0.85}),
+    [row(What ++ " after that, against before", kb, N, M, {at_most, 1.2})
+        || {What, N, M} <- lists:zip3(["memory of the port", "memory of the VM"], After, Before)].
+
+%% In MB/s, from the key that sets it off to the last byte.
+streamed(C, N, Opts) ->
+    {ok, P} = erlxc:spawn(C, [{exec, ["/burst", integer_to_list(N), "wait"]} | Opts]),
+    ok = erlxc:setopts(P, [{active, true}]),
+    Time = timed(fun() -> ok = erlxc:send(P, "\n"), drain(erlxc, P, N) end, fun(_) -> ok end),
+    ok = erlxc:stop(P),
+    N / Time / 1000.
+
+framed(N) ->
+    Port = open_port({spawn_executable, build("bench/pipe")},
+        [{args, [build("probe/burst"), integer_to_list(N)]}, {packet, 4}, binary]),
+    Time = timed(fun() -> exchange(Port, <<"go">>), drain(Port, data, N - 65536) end,
+        fun(_) -> ok end),
+    port_close(Port),
+    N / Time / 1000.
+
+drain(_, _, Left) when Left =< 0 -> ok;
+drain(erlxc, P, Left) -> receive {erlxc, P, Data} -> drain(erlxc, P, Left - byte_size(Data)) end;
+drain(Port, data, Left) ->
+    receive {Port, {data, Data}} -> drain(Port, data, Left - byte_size(Data)) end.
+
+read(N) ->
+    Cmd = io_lib:format("~s read ~s ~b wait", [build("bench/pty"), build("probe/burst"), N]),
+    N * 1000 / number(string:trim(os:cmd(Cmd))).
+
+%% Of the port alone, and of the VM without its garbage, in kB.
+sizes(C) ->
+    [erlang:garbage_collect(P) || P <- processes()],
+    [pss_alone(port_pid(C)), erlang:memory(total) / 1024].
+
+%% A key's way to a pty and back as its echo, which nobody in the container has a part
+%% in, against the same in C and an echo port: the median of all.
+keystroke(Dir) ->
+    C = running(Dir, "keys"),
+    Echo = echo(),
+    Trip = fun() -> exchange(Echo, <<"x">>) end,
+    [Ours, Bare, Port] = turns(7, [fun() -> typed(C) end,
+        fun() -> number(string:trim(os:cmd(build("bench/pty") ++ " echo 2000"))) / 1000 end,
+        fun() -> each(2000, Trip) end]),
+    port_close(Echo),
+    ok = erlxc_drv:stop(C),
+    row("a key's echo, against a pty's in C and an echo port", us, Ours, Bare + Port,
+        {at_most, 1.5}).
+
+%% Fewer keys than a line may have.
+typed(C) ->
+    {ok, P} = erlxc:spawn(C, [{exec, ["/bin/sleep", "1000"]}]),
+    ok = erlxc:setopts(P, [{active, true}]),
+    Time = each(2000, fun() -> ok = erlxc:send(P, "x"), receive {erlxc, P, <<"x">>} -> ok end end),
+    ok = erlxc:stop(P),
+    Time.
+
+%% The median time of a call in microseconds.
+each(N, Fun) ->
+    median([per_call(1, Fun) || _ <- lists:seq(1, N)]).
+
+%% What streams that do nothing cost: memory, and the time of one that does something,
+%% against the same in a container that has no others.
+idle(Dir) ->
+    [C, Quiet] = [running(Dir, N) || N <- ["idle", "quiet"]],
+    typed(C),
+    Before = sizes(C),
+    Idle = [element(2, {ok, _} = erlxc:spawn(C, [{exec, ["/bin/cat"]}, {pty, false}]))
+        || _ <- lists:seq(1, ?IDLE)],
+    [Port, Vm] = [(A - B) / ?IDLE || {A, B} <- lists:zip(sizes(C), Before)],
+    [Ours, Peer] = turns(7, [fun() -> typed(C) end, fun() -> typed(Quiet) end]),
+    [true = is_process_alive(P) || P <- Idle],
+    [ok = erlxc_drv:stop(X) || X <- [C, Quiet]],
+    row(io_lib:format("a key's echo beside ~b idle streams, against none", [?IDLE]), us, Ours,
+        Peer, {at_most, 1.2}),
+    [line([["an idle stream's memory in the ", Where], figure(Kb, kb), "", "", "", ""])
+        || {Where, Kb} <- [{"port", Port}, {"VM", Vm}]].
+
 %% --- Containers ---------------------------------------------------------------
 
 template(Dir) ->
@@ -167,7 +285,8 @@ copy(Dir, Name) ->
     To = Dir ++ "/lxc/" ++ Name,
     "" = os:cmd(["cp -a ", Dir, "/template ", To]),
     "" = os:cmd(["sed -i 's|", Dir, "/template|", To, "|; s|\\btemplate\\b|", Name,
-        "|' ", To, "/config"]).
+        "|' ", To, "/config"]),
+    "" = os:cmd(["echo lxc.pty.max = 1024 >>", To, "/config"]).
 
 driver(Dir, Name) ->
     driver(Dir, Name, []).
@@ -185,11 +304,13 @@ running(Dir, Name) ->
 
 %% The sum over a process and its descendants, in kB.
 pss(Pid) ->
+    Children = os:cmd(["cat /proc/", Pid, "/task/", Pid, "/children"]),
+    lists:sum([pss_alone(Pid) | [pss(C) || C <- string:lexemes(string:trim(Children), " ")]]).
+
+pss_alone(Pid) ->
     {ok, Text} = file:read_file(["/proc/", Pid, "/smaps_rollup"]),
     {match, [Own]} = re:run(Text, "\nPss: *([0-9]+) kB", [{capture, [1], list}]),
-    Children = os:cmd(["cat /proc/", Pid, "/task/", Pid, "/children"]),
-    lists:sum([list_to_integer(Own)
-        | [pss(C) || C <- string:lexemes(string:trim(Children), " ")]]).
+    list_to_integer(Own).
 
 %% --- Measuring and printing -----------------------------------------------------
 
@@ -225,11 +346,13 @@ number(S) ->
         {F, _} -> F
     end.
 
-%% faster: so many times; at_most: of the peer's.
+%% faster: so many times; at_most, at_least: of the peer's.
 row(Name, Unit, Ours, Peer, {faster, Times}) ->
     print(Name, Unit, Ours, Peer, Peer / Ours, ">=", Times, Peer / Ours >= Times);
 row(Name, Unit, Ours, Peer, {at_most, Part}) ->
-    print(Name, Unit, Ours, Peer, Ours / Peer, "<=", Part, Ours / Peer =< Part).
+    print(Name, Unit, Ours, Peer, Ours / Peer, "<=", Part, Ours / Peer =< Part);
+row(Name, Unit, Ours, Peer, {at_least, Part}) ->
+    print(Name, Unit, Ours, Peer, Ours / Peer, ">=", Part, Ours / Peer >= Part).
 
 print(Name, Unit, Ours, Peer, Ratio, Op, Target, Met) ->
     line([Name, figure(Ours, Unit), figure(Peer, Unit), io_lib:format("~.2f", [Ratio]),
