@@ -55,7 +55,6 @@ all: port erl
 port: $(PORT)
 erl: $(BEAM) ebin/erlxc.app
 tests: $(TESTS)
-
 $(PORT): $(OBJ)
 	@mkdir -p $(@D)
 	$(LINKED) -o $@ $(OBJ) $(LXC_LIBS)
@@ -87,7 +86,7 @@ $(BUILD)/%: t/%.c $(BUILD)/codec.o $(SAN:%=$(BUILD)/sanitize.o)
 $(BUILD)/%_replay: t/%_fuzz.c t/replay.c $(BUILD)/codec.o \
 		$(SAN:%=$(BUILD)/sanitize.o)
 	$(LINKED) -o $@ $(filter %.c %.o,$^)
-# Probes run inside of containers, which have no libraries.
+# Probes run in containers, which have no libraries.
 $(BUILD)/probe/%: t/probe/%.c
 	@mkdir -p $(@D)
 	$(CC) -std=gnu11 $(WARN) -D_GNU_SOURCE -O2 -static -o $@ $<
@@ -117,6 +116,8 @@ check:
 	@t/deps.sh build run check
 	@$(MAKE) --no-print-directory all tests
 	@BUILD=$(BUILD) PORT=$(PORT) t/check.sh $(CHECKS)
+soak:
+	@ERLXC_SOAK=20 $(MAKE) --no-print-directory check CHECKS=ct
 lint:
 	@t/deps.sh build lint
 	@BUILD=$(BUILD) t/lint.sh
@@ -143,6 +144,6 @@ clean:
 	rm -rf $(BUILD) ebin priv doc erl_crash.dump
 
 FORCE:
-.PHONY: all port erl tests static deps demo check lint bench fuzz docs install \
-	clean FORCE
+.PHONY: all port erl tests static deps demo check soak lint bench fuzz docs \
+	install clean FORCE
 .SECONDARY:
