@@ -16,7 +16,8 @@ __asan_default_options(void)
 {
 	return "log_path=" SAN_LOG ":abort_on_error=1:detect_leaks=0:"
 	       "handle_segv=0:handle_sigbus=0:handle_abort=0:"
-	       "detect_stack_use_after_return=1:strict_string_checks=1";
+	       "detect_stack_use_after_return=1:strict_string_checks=1:"
+	       "quarantine_size_mb=1:allocator_release_to_os_interval_ms=100";
 }
 
 const char *
