@@ -23,6 +23,7 @@
 #include <sys/socket.h>
 #include <sys/stat.h>
 #include <sys/syscall.h>
+#include <sys/uio.h>
 #include <sys/wait.h>
 
 #include <errno.h>
@@ -42,6 +43,7 @@
 
 #define QUERY_MAX (64u << 10) /* bytes in a query's frame: fits a socket */
 #define INPUT_MIN (64u << 10) /* bytes of the input buffer between frames */
+#define FLUSH_MIN 4096u       /* bytes in a frame that does not wait */
 #define HIGH_WATER (1u << 20) /* bytes for Erlang above which we stop reading */
 #define OUTPUT_MAX (256u << 20) /* bytes for Erlang, at the very most */
 #define WORKERS_MAX 1024u       /* processes; one more is system_limit */
@@ -126,8 +128,11 @@ static void guard_update(void);
 static void __attribute__((format(printf, 2, 3), noreturn))
 die(int status, const char *fmt, ...)
 {
+	const size_t left = port.outq.len - port.outpos;
 	va_list ap;
 
+	if (left > 0) /* the answers to what came before */
+		write_all(port.out.fd, port.outq.data + port.outpos, left);
 	va_start(ap, fmt);
 	dprintf(port.errfd, "erlxc: ");
 	vdprintf(port.errfd, fmt, ap);
@@ -275,10 +280,19 @@ output_flush(struct source *src)
 		etf_rewind(q, q->len - port.outpos);
 		port.outpos = 0;
 	}
-	if (q->len == 0 && q->cap > HIGH_WATER)
+	if (q->len == 0 && q->cap > HIGH_WATER / 4)
 		etf_free(q);
 	source_want(src, q->len ? EPOLLOUT : 0);
 	throttle();
+}
+
+/* The frames of a turn of the loop go together, before it waits or forks. While
+ * Erlang does not read, epoll tells when they can. */
+static void
+output_begin(void)
+{
+	if (port.outq.len > 0 && port.out.events == 0 && port.out.fd >= 0)
+		output_flush(&port.out);
 }
 
 /* With nothing to write, only an error is reported: Erlang has closed it. */
@@ -316,10 +330,9 @@ frame_end(void)
 	}
 	for (size_t i = 0; i < 4; i++)
 		q->data[at + i] = (uint8_t)(len >> (24 - 8 * i));
-	if (at == 0)
-		output_flush(&port.out);
-	else
-		throttle();
+	if (len >= FLUSH_MIN)
+		output_begin();
+	throttle();
 	return true;
 }
 
@@ -417,6 +430,7 @@ send_ready(void)
 	etf_put_atom(w, "os_pid");
 	etf_put_int(w, getpid());
 	frame_end();
+	output_begin();
 }
 
 /* --- Log --------------------------------------------------------------- */
@@ -518,6 +532,15 @@ request_take(struct request **list)
 
 /* --- Processes --------------------------------------------------------- */
 
+static void
+unblock_signals(void)
+{
+	sigset_t none;
+
+	sigemptyset(&none);
+	sigprocmask(SIG_SETMASK, &none, NULL);
+}
+
 /*
  * As at the start of a program. Erlang ignores SIGPIPE, and whoever started it
  * may have left more: with SIGCHLD ignored liblxc's own waitpid fails, and its
@@ -526,12 +549,9 @@ request_take(struct request **list)
 static void
 clean_signals(void)
 {
-	sigset_t none;
-
 	for (int s = 1; s < NSIG; s++)
 		signal(s, SIG_DFL);
-	sigemptyset(&none);
-	sigprocmask(SIG_SETMASK, &none, NULL);
+	unblock_signals();
 }
 
 /* The signals that the port and a guardian live with, as a descriptor or -1. */
@@ -555,12 +575,16 @@ signals_open(void)
  * Every process that the port forks begins here. A session of its own: a signal
  * to the port's process group does not reach it, liblxc finds no controlling
  * terminal, and it can be killed together with what it started. The parent may
- * have died before PDEATHSIG was set.
+ * have died before PDEATHSIG was set. Since clean_signals() nobody has set
+ * another signal than these: signals_open(), and a row its deadline's.
  */
 void
 child_begin(const char *comm, pid_t parent, bool die_with_parent)
 {
-	clean_signals();
+	signal(SIGPIPE, SIG_DFL);
+	signal(SIGXFSZ, SIG_DFL);
+	signal(SIGALRM, SIG_DFL);
+	unblock_signals();
 	dup2(port.logw, STDOUT_FILENO);
 	dup2(port.logw, STDERR_FILENO);
 	setrlimit(RLIMIT_NOFILE, &port.nofile);
@@ -600,10 +624,21 @@ call_send(int fd, struct call *call)
 {
 	const struct message m = {
 	    call->verdict, (uint32_t)call->result.len, (uint32_t)call->why.len};
+	struct iovec iov[] = {{(void *)&m, sizeof(m)},
+	    {call->result.data, m.result}, {call->why.data, m.why}};
+	ssize_t n;
+	int i = 0;
 
-	if (write_all(fd, &m, sizeof(m)) &&
-	    write_all(fd, call->result.data, m.result))
-		write_all(fd, call->why.data, m.why);
+	/* At once, if it fits: the port would be woken for each. */
+	while (i < 3 &&
+	       ((n = writev(fd, iov + i, 3 - i)) >= 0 || errno == EINTR)) {
+		for (; i < 3 && n >= (ssize_t)iov[i].iov_len; i++)
+			n -= (ssize_t)iov[i].iov_len;
+		if (i < 3 && n > 0) {
+			iov[i].iov_base = (char *)iov[i].iov_base + n;
+			iov[i].iov_len -= (size_t)n;
+		}
+	}
 	call_free(call);
 }
 
@@ -708,6 +743,7 @@ worker_fork(enum role role, const char *comm, const struct op *op,
 	int sv[2];
 
 	*fd = -1;
+	output_begin();
 	if (port.nworkers >= WORKERS_MAX ||
 	    socketpair(AF_UNIX, SOCK_STREAM | SOCK_CLOEXEC, 0, sv) < 0)
 		return NULL;
@@ -729,6 +765,8 @@ worker_fork(enum role role, const char *comm, const struct op *op,
 	if (w->pid == 0) {
 		close(sv[0]);
 		child_close_port();
+		if (op == NULL || !(op->flags & OP_KEPT))
+			ns_forget();
 		child_begin(comm, self, !lasting);
 		if (lasting)
 			signal(SIGPIPE, SIG_IGN);
@@ -1117,11 +1155,17 @@ kept_fork(enum role role, const char *comm, const struct op *op)
 	struct worker *w;
 	int fd;
 
+	if (role != ROLE_QUERY)
+		ns_prepare(&port.x.init);
 	w = worker_fork(role, comm, op, NULL, &fd);
 	if (fd < 0)
 		return w;
-	op_forked(&port.x);
-	ns_prepare();
+	if (role == ROLE_QUERY) {
+		op_forked(&port.x);
+	} else {
+		op_spare(&port.x);
+		ns_rehearse(&port.x.init);
+	}
 	req = malloc(sizeof(*req) + QUERY_MAX);
 	while (req != NULL &&
 	       recv(fd, req, sizeof(*req), MSG_WAITALL) == sizeof(*req) &&
@@ -1575,11 +1619,13 @@ loop(void)
 	struct epoll_event events[64];
 	bool throttled = false;
 	struct source *src;
-	int n;
+	int n, timeout;
 
 	while (!halted()) {
+		timeout = loop_timeout();
+		output_begin();
 		n = epoll_wait(port.epoll, events,
-		    sizeof(events) / sizeof(*events), loop_timeout());
+		    sizeof(events) / sizeof(*events), timeout);
 		for (int i = 0; i < n; i++) {
 			src = events[i].data.ptr;
 			if (src->fd >= 0)
@@ -1592,6 +1638,7 @@ loop(void)
 		streams_sweep();
 		workers_sweep();
 	}
+	output_begin();
 }
 
 /* --- Start-up ---------------------------------------------------------- */

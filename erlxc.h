@@ -366,6 +366,9 @@ void op_close(struct erlxc *x);
  */
 void op_forked(struct erlxc *x);
 
+/* The same, but not before liblxc is called, which may never be. */
+void op_spare(struct erlxc *x);
+
 /* True for a name of 1..255 bytes of [A-Za-z0-9._-], not "." or "..". */
 bool op_valid_name(const char *name);
 
@@ -427,8 +430,15 @@ int ns_identify(pid_t pid, struct ns_init *init);
 /* True while the init that was identified lives. */
 bool ns_same(const struct ns_init *init);
 
-/* What ns_attach() needs to know beforehand, of this process and the host. */
-void ns_prepare(void);
+/* What ns_attach() needs to know and to open beforehand, in the parent of those
+ * that enter and before each is made: of the host, and of the init that was
+ * entered last, if there is one. Not kept longer, or by others. */
+void ns_prepare(const struct ns_init *init);
+void ns_forget(void);
+
+/* In a process that will enter a container, likely that of `init`, before it is
+ * told. */
+void ns_rehearse(const struct ns_init *init);
 
 /*
  * Runs a command inside the container of `init`, as a child of this process's

@@ -403,6 +403,7 @@ renamed_to(struct erlxc *x, struct etf_reader *in)
 #define STOP_TIMEOUT_MS 30000   /* for what liblxc does not bound */
 
 static int log_fd;  /* the memfd that liblxc's log goes to, or 0 */
+static bool shared; /* it is another process's still */
 static bool unread; /* the configuration on disk could not be loaded */
 
 static int
@@ -477,6 +478,7 @@ op_forked(struct erlxc *x)
 	struct lxc_log log = {.quiet = true};
 	AUTO_STRING file = NULL;
 
+	shared = false;
 	if (!lxc_load())
 		return;
 	lxc.lxc_log_close();
@@ -491,11 +493,26 @@ op_forked(struct erlxc *x)
 	lxc.lxc_log_init(&log);
 }
 
+void
+op_spare(struct erlxc *x)
+{
+	(void)x;
+	shared = true;
+}
+
+/* Before liblxc is called in a process that may have been a spare one. */
+static void
+log_own(struct erlxc *x)
+{
+	if (shared)
+		op_forked(x);
+}
+
 /* Lines of rows that succeeded are no reasons for the next failure. */
 static void
 log_clear(void)
 {
-	if (log_fd > 0 && ftruncate(log_fd, 0) < 0)
+	if (log_fd > 0 && !shared && ftruncate(log_fd, 0) < 0)
 		errno = 0;
 }
 
@@ -529,7 +546,8 @@ log_end(struct call *call, pid_t *init)
 	const char *text;
 	size_t size = 0;
 
-	if (log_fd <= 0 || (call->verdict == OP_OK && !more && !init) ||
+	if (log_fd <= 0 || shared ||
+	    (call->verdict == OP_OK && !more && !init) ||
 	    (file = format(FD_FILE, log_fd)) == NULL)
 		return;
 	f = fopen(file, "re");
@@ -818,6 +836,7 @@ op_open(struct erlxc *x)
 
 	if (!lxc_load())
 		return false;
+	log_own(x);
 	op_close(x);
 	if (out == NULL || !op_valid_name(x->name) || !op_default_path(x) ||
 	    x->path[0] != '/' ||
@@ -1514,6 +1533,7 @@ init_identify(struct erlxc *x)
 	if (x->init.pid > 0 && ns_same(&x->init))
 		return 0;
 	x->init.pid = 0;
+	log_own(x);
 	deadline(QUERY_TIMEOUT_MS, WORKER_TIMEOUT);
 	pid = x->c->init_pid(x->c);
 	if (pid <= 1)
@@ -1577,6 +1597,7 @@ op_console(struct call *call, struct lxc_container *c)
 {
 	int tty = 0, fds[3] = {-1, -1, -1};
 
+	log_own(call->x);
 	deadline(QUERY_TIMEOUT_MS, WORKER_TIMEOUT);
 	fds[2] = c->console_getfd(c, &tty, &fds[0]);
 	if (fds[2] < 0 && is_stopped(c)) {
@@ -1711,6 +1732,7 @@ op_discard(struct erlxc *x)
 NOTHING(bool, op_open, true) /* no row asks for a handle */
 NOTHING(void, op_close, )
 NOTHING(void, op_forked, )
+NOTHING(void, op_spare, )
 NOTHING(bool, op_watch, false)
 NOTHING(bool, op_down, false)
 NOTHING(bool, op_discard, false)

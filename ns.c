@@ -33,6 +33,7 @@
 #include <linux/magic.h>
 #include <linux/openat2.h>
 #include <linux/seccomp.h>
+#include <poll.h>
 #include <sched.h>
 #include <signal.h>
 #include <string.h>
@@ -510,6 +511,7 @@ ns_program_seal(void)
 #define HIERARCHIES_MAX 32     /* of cgroups; version 1 has 14 controllers */
 #define DATABASE_MAX (1 << 20) /* bytes of the container's /etc/passwd */
 #define IN_ROOT (RESOLVE_IN_ROOT | RESOLVE_NO_MAGICLINKS)
+#define CHILD_STACK 20480 /* bytes: a path, what prints it, and as much again */
 #define INTO_CGROUP (1ULL << 33) /* CLONE_INTO_CGROUP of <linux/sched.h> */
 
 struct entering {
@@ -530,9 +532,6 @@ struct entering {
 
 	/* What is opened for it. */
 	int root, pts, null, cgroup_ns;
-	int unified;                    /* its cgroup of version 2 */
-	int tasks[HIERARCHIES_MAX + 1]; /* and those of version 1 */
-	int n_tasks;
 	int go[2], report[2];
 	int theirs[3], ours[3];
 	rlim_t files; /* our own limit of descriptors */
@@ -740,16 +739,45 @@ namespaces_compare(struct entering *e)
 	return e->cgroup_ns >= 0 || !(e->namespaces & CLONE_NEWCGROUP);
 }
 
-void
-ns_prepare(void)
+/* That mounts have changed, poll(2) tells of the file that lists them. */
+static void
+host_look(void)
 {
-	for (size_t i = 0; i < NAMESPACES; i++)
+	static int mounts = -1;
+
+	for (size_t i = 0; i < NAMESPACES && mounts < 0; i++)
 		namespace_look(getpid(), namespaces[i].name, own_namespaces[i]);
+	if (mounts < 0)
+		mounts = open("/proc/self/mountinfo", O_RDONLY | O_CLOEXEC);
+	else if (cgroup_mounts != NULL && !polled(mounts, POLLPRI, 0))
+		return;
 	free(cgroup_mounts);
 	cgroup_mounts = mounts_read();
 }
 
 /* --- Entering: cgroups ---------------------------------------------------- */
+
+/* Of the init that is entered, or is likely to be: see ns_prepare(). */
+static struct {
+	struct ns_init init;
+	char text[CGROUP_TEXT_MAX]; /* its /proc/PID/cgroup; "": not all open */
+	bool ours;                  /* one of them is */
+	int states[2];              /* what says that it is frozen */
+	int unified;                /* its cgroup of version 2 */
+	int tasks[HIERARCHIES_MAX + 1]; /* and those of version 1 */
+	int n_tasks;
+} cgroups = {.states = {-1, -1}, .unified = -1};
+
+void
+ns_forget(void)
+{
+	while (cgroups.n_tasks > 0)
+		fd_free(&cgroups.tasks[--cgroups.n_tasks]);
+	fd_free(&cgroups.unified);
+	fd_free(&cgroups.states[0]);
+	fd_free(&cgroups.states[1]);
+	cgroups.text[0] = '\0';
+}
 
 /*
  * Opens what init's cgroup in a hierarchy is entered by. A lone thread's write
@@ -757,79 +785,114 @@ ns_prepare(void)
  * processes that costs milliseconds; version 2's directory is for clone3.
  */
 static bool
-cgroup_open(struct entering *e, const char *controllers, char *path)
+cgroup_open(const char *controllers, char *path)
 {
 	const bool v2 = *controllers == '\0';
-	char point[PATH_MAX], text[256] = "";
-	AUTO_FD dir = -1;
-	AUTO_FD state = -1;
+	char point[PATH_MAX], name[PATH_MAX + 16];
 	int fd;
 
 	path = hierarchy_find(cgroup_mounts, controllers, path, point);
 	if (path == NULL || strlen(point) + strlen(path) >= sizeof(point))
 		return fail(ENOENT);
 	strcat(point, path);
-	dir = open(point, O_PATH | O_DIRECTORY | O_NOFOLLOW | O_CLOEXEC);
-	if (dir < 0)
-		return false;
-	if (v2 || list_has(controllers, "freezer"))
-		state = openat(dir, v2 ? "cgroup.events" : "freezer.state",
-		    O_RDONLY | O_CLOEXEC);
-	if (state >= 0 && read(state, text, sizeof(text) - 1) > 0 &&
-	    (v2 ? strstr(text, "frozen 1") != NULL : *text == 'F'))
-		return fail(EBUSY);
-	fd = v2 ? openat(dir, ".", O_RDONLY | O_DIRECTORY | O_CLOEXEC)
-		: openat(dir, "tasks", O_WRONLY | O_CLOEXEC);
-	*(v2 ? &e->unified : &e->tasks[e->n_tasks++]) = fd;
+	if (v2 || list_has(controllers, "freezer")) {
+		snprintf(name, sizeof(name), "%s/%s", point,
+		    v2 ? "cgroup.events" : "freezer.state");
+		cgroups.states[v2] = open(name, O_RDONLY | O_CLOEXEC);
+	}
+	snprintf(name, sizeof(name), "%s/tasks", point);
+	fd = v2 ? open(point, DIR_FLAGS) : open(name, O_WRONLY | O_CLOEXEC);
+	*(v2 ? &cgroups.unified : &cgroups.tasks[cgroups.n_tasks++]) = fd;
 	return fd >= 0;
 }
 
-/* True when the text has this line. */
+/* True when the text has this line: its number makes it one of them. */
 static bool
 has_line(const char *text, const char *line)
 {
-	const size_t len = strlen(line);
-	const char *p = strstr(text, line); /* its number makes it one */
+	const char *p = strstr(text, line);
 
-	return p != NULL && p[len] == '\n' && (p == text || p[-1] == '\n');
+	return p && p[strlen(line)] == '\n' && (p == text || p[-1] == '\n');
 }
 
 /* All of init's that are not ours already. */
 static bool
-cgroups_open(struct entering *e)
+cgroups_open_all(char *text)
 {
-	AUTO_STRING text = malloc(CGROUP_TEXT_MAX);
-	AUTO_STRING own = malloc(CGROUP_TEXT_MAX);
+	static char own[CGROUP_TEXT_MAX];
 	char *save = NULL, *path, *controllers;
 
-	if (text == NULL || own == NULL)
-		return false;
-	ns_cgroup_read(e->init->pid, text, CGROUP_TEXT_MAX);
 	ns_cgroup_read(getpid(), own, CGROUP_TEXT_MAX);
 	/* Of a text that was cut, a hierarchy may be missing. */
 	if (strlen(text) > CGROUP_TEXT_MAX - PATH_MAX)
 		return fail(E2BIG);
 	for (char *line = strtok_r(text, "\n", &save); line != NULL;
 	     line = strtok_r(NULL, "\n", &save)) {
-		if (has_line(own, line))
+		if (has_line(own, line)) {
+			cgroups.ours = true;
 			continue;
+		}
 		if (strstr(line, "/../") != NULL ||
-		    e->n_tasks == HIERARCHIES_MAX ||
+		    cgroups.n_tasks == HIERARCHIES_MAX ||
 		    (controllers = line_cut(line, &path)) == NULL)
 			return fail(E2BIG);
-		if (!cgroup_open(e, controllers, path))
+		if (!cgroup_open(controllers, path))
 			return false;
 	}
 	return true;
 }
 
 static bool
-cgroups_join(struct entering *e)
+cgroups_known(const struct ns_init *init)
 {
-	for (int i = 0; i < e->n_tasks; i++) {
-		if (write(e->tasks[i], "0", 1) != 1)
+	return cgroups.init.pid == init->pid &&
+	       cgroups.init.start == init->start;
+}
+
+/* What was opened before is that still, while the same init is in the same: a
+ * cgroup that a process is in is not removed. */
+static bool
+cgroups_open(struct entering *e)
+{
+	static char text[CGROUP_TEXT_MAX];
+
+	ns_cgroup_read(e->init->pid, text, CGROUP_TEXT_MAX);
+	if (*text != '\0' && !cgroups.ours && cgroups_known(e->init) &&
+	    strcmp(cgroups.text, text) == 0)
+		return true;
+	ns_forget();
+	cgroups.ours = false;
+	cgroups.init = *e->init;
+	strcpy(cgroups.text, text);
+	if (cgroups_open_all(text))
+		return true;
+	cgroups.text[0] = '\0';
+	return false;
+}
+
+static bool
+cgroups_thawed(void)
+{
+	char text[256];
+
+	for (int v2 = 0; v2 < 2; v2++) {
+		const ssize_t n =
+		    pread(cgroups.states[v2], text, sizeof(text) - 1, 0);
+
+		text[n > 0 ? n : 0] = '\0';
+		if (v2 ? strstr(text, "frozen 1") != NULL : *text == 'F')
+			return fail(EBUSY);
+	}
+	return true;
+}
+
+static bool
+cgroups_join(void)
+{
+	for (int i = 0; i < cgroups.n_tasks; i++) {
+		if (write(cgroups.tasks[i], "0", 1) != 1)
 			return false;
-		close(e->tasks[i]);
+		close(cgroups.tasks[i]);
 	}
 	return true;
 }
@@ -1153,8 +1216,8 @@ go_wait(struct entering *e)
 }
 
 /*
- * A session of its own, without a terminal, the port's umask and keyring, and
- * the signals that it has set: none is a real-time one. Where keyctl is missing
+ * A session of its own, without a terminal, the port's umask and keyring. The
+ * worker ignores no signal, which exec would leave so. Where keyctl is missing
  * or refused, by a filter that the command inherits, it has no way to a keyring
  * either.
  */
@@ -1163,8 +1226,6 @@ session_make(void)
 {
 	sigset_t none;
 
-	for (int sig = 1; sig < 32; sig++)
-		signal(sig, SIG_DFL);
 	sigemptyset(&none);
 	sigprocmask(SIG_SETMASK, &none, NULL);
 	umask(022);
@@ -1487,8 +1548,8 @@ outside(struct entering *e)
 	    namespaces_compare(e) &&
 	    (e->root = open(path, O_PATH | O_DIRECTORY | O_CLOEXEC)) >= 0 &&
 	    /* A frozen init would never stop for its filters to be read. */
-	    at(e, "cgroup") && cgroups_open(e) && devices_open(e) &&
-	    at(e, "seccomp") && filters_read(e) &&
+	    at(e, "cgroup") && cgroups_open(e) && cgroups_thawed() &&
+	    devices_open(e) && at(e, "seccomp") && filters_read(e) &&
 	    /* Of one process all, unless its pid changed hands meanwhile. */
 	    at(e, "init") && ns_same(e->init) &&
 	    /* Pipes: a socket left inside would take descriptors along. */
@@ -1512,10 +1573,9 @@ static bool
 inside(struct entering *e)
 {
 	return go_wait(e) &&
-	       /* First of all: it is nowhere without the container's limits. The
-		* worker stays where it is, so that a container that ends finds
-		* none but its own in its cgroups, and may be removed. */
-	       at(e, "cgroup") && cgroups_join(e) &&
+	       /* First of all. Not the worker: a container that ends would find
+		* a stranger in its cgroups, and could not remove them. */
+	       at(e, "cgroup") && cgroups_join() &&
 	       /* From within the cgroup: nsdelegate forbids a move into it. */
 	       at(e, "setns") &&
 	       (e->cgroup_ns < 0 ||
@@ -1539,16 +1599,74 @@ inside(struct entering *e)
 	       command_exec(e);
 }
 
+static void __attribute__((noreturn)) child_main(struct entering *e)
+{
+	prctl(PR_SET_PDEATHSIG, SIGKILL);
+	close(e->go[1]);
+	close(e->report[0]);
+	inside(e);
+	say(e, e->stage, errno);
+	_exit(127);
+}
+
 /* clone(2) itself: the C library's fork has no flags. */
 static pid_t
-clone_raw(void)
+clone_raw(struct entering *e)
 {
 	const unsigned long flags = CLONE_PARENT | SIGCHLD;
-
 #if defined(__s390__) || defined(__CRIS__)
-	return (pid_t)syscall(SYS_clone, NULL, flags, NULL, NULL, NULL);
+	const long pid = syscall(SYS_clone, NULL, flags, NULL, NULL, NULL);
 #else
-	return (pid_t)syscall(SYS_clone, flags, NULL, NULL, NULL, NULL);
+	const long pid = syscall(SYS_clone, flags, NULL, NULL, NULL, NULL);
+#endif
+
+	if (pid == 0)
+		child_main(e);
+	return (pid_t)pid;
+}
+
+struct clone3 {
+	uint64_t flags, pidfd, child_tid, parent_tid, exit_signal, stack,
+	    stack_size, tls, set_tid, set_tid_size, cgroup;
+};
+
+/*
+ * clone3(2), which no library has. In the worker's memory, on a stack of its
+ * own, where that can be written down: to copy the memory, and to take it apart
+ * again in exec, is most of what a child costs. All that the worker does there
+ * until the child has executed or given up is to let it go and to wait for its
+ * word, without the heap or a call that may fail and go on.
+ */
+static pid_t
+clone3_raw(struct clone3 *args, struct entering *e, void *stack, size_t size)
+{
+#if defined(__x86_64__) && !defined(__ILP32__) && !defined(__SANITIZE_ADDRESS__)
+	long pid = SYS_clone3;
+
+	args->flags |= CLONE_VM;
+	args->stack = (uintptr_t)stack;
+	args->stack_size = size;
+	__asm__ volatile(
+	    "syscall\n\t"
+	    "test %%rax, %%rax\n\t"
+	    "jnz 1f\n\t"
+	    "xor %%ebp, %%ebp\n\t"
+	    "mov %[e], %%rdi\n\t"
+	    "call *%[main]\n"
+	    "1:"
+	    : "+a"(pid)
+	    : "D"(args), "S"(sizeof(*args)), [e] "r"(e), [main] "r"(child_main)
+	    : "rcx", "r11", "memory");
+	errno = pid < 0 ? (int)-pid : 0;
+	return pid < 0 ? -1 : (pid_t)pid;
+#else
+	const pid_t pid = (pid_t)syscall(SYS_clone3, args, sizeof(*args));
+
+	(void)stack;
+	(void)size;
+	if (pid == 0)
+		child_main(e);
+	return pid;
 #endif
 }
 
@@ -1558,26 +1676,23 @@ clone_raw(void)
  * exit signal is the worker's by CLONE_PARENT, SIGCHLD.
  */
 static pid_t
-child_clone(struct entering *e)
+child_clone(struct entering *e, void *stack, size_t size)
 {
-	struct {
-		uint64_t flags, pidfd, child_tid, parent_tid, exit_signal,
-		    stack, stack_size, tls, set_tid, set_tid_size, cgroup;
-	} args = {.flags = CLONE_PARENT | INTO_CGROUP};
+	struct clone3 args = {.flags = CLONE_PARENT | INTO_CGROUP};
 	pid_t pid;
 	int fd;
 
-	if (e->unified < 0)
-		return clone_raw();
-	args.cgroup = (uint64_t)e->unified;
-	pid = (pid_t)syscall(SYS_clone3, &args, sizeof(args));
+	if (cgroups.unified < 0)
+		return clone_raw(e);
+	args.cgroup = (uint64_t)cgroups.unified;
+	pid = clone3_raw(&args, e, stack, size);
 	if (pid >= 0 || (errno != ENOSYS && errno != EINVAL && errno != E2BIG &&
 			    errno != EPERM))
 		return pid;
 	e->stage = "cgroup";
-	fd = openat(e->unified, "cgroup.procs", O_WRONLY | O_CLOEXEC);
-	e->tasks[e->n_tasks++] = fd;
-	return fd < 0 ? -1 : clone_raw();
+	fd = openat(cgroups.unified, "cgroup.procs", O_WRONLY | O_CLOEXEC);
+	cgroups.tasks[cgroups.n_tasks++] = fd;
+	return fd < 0 ? -1 : clone_raw(e);
 }
 
 /*
@@ -1604,34 +1719,61 @@ child_await(struct entering *e)
 	return fail(word.error);
 }
 
+void
+ns_prepare(const struct ns_init *init)
+{
+	struct entering e = {.init = init};
+
+	host_look();
+	if (init->pid <= 0 || !ns_same(init))
+		ns_forget();
+	else if (!cgroups_known(init))
+		cgroups_open(&e);
+}
+
+/* All is read again when the container is entered, but then the memory that it
+ * takes is there. */
+void
+ns_rehearse(const struct ns_init *init)
+{
+	static struct entering e;
+
+	e = (struct entering){.init = init, .cgroup_ns = -1};
+	if (init->pid > 0 && status_read(&e) && label_read(&e) &&
+	    namespaces_compare(&e))
+		cgroups_open(&e);
+	fd_free(&e.cgroup_ns);
+}
+
+/* The stack is where that of outside() was: its pages are there. */
+static bool __attribute__((noinline)) child_run(struct entering *e,
+    void (*born)(void *arg, pid_t pid, const int fds[3]), void *arg)
+{
+	_Alignas(16) char stack[CHILD_STACK];
+	const pid_t pid = child_clone(e, stack, sizeof(stack));
+
+	if (pid < 0)
+		return false;
+	close(e->report[1]);
+	born(arg, pid, e->ours);
+	return child_await(e);
+}
+
 int
 ns_attach(const struct ns_init *init, const struct ns_command *cmd,
     const char **stage, void (*born)(void *arg, pid_t pid, const int fds[3]),
     void *arg)
 {
 	static struct entering e;
-	pid_t pid = -1;
 	int error;
 
 	if (cgroup_mounts == NULL)
-		ns_prepare();
+		host_look();
 	e = (struct entering){.init = init, .cmd = cmd};
-	e.pts = e.null = e.cgroup_ns = e.unified = -1;
+	e.pts = e.null = e.cgroup_ns = -1;
 	e.ours[0] = e.ours[1] = e.ours[2] = -1;
-	if (outside(&e) && at(&e, "fork") && (pid = child_clone(&e)) == 0) {
-		prctl(PR_SET_PDEATHSIG, SIGKILL);
-		close(e.go[1]);
-		close(e.report[0]);
-		inside(&e);
-		say(&e, e.stage, errno);
-		_exit(127);
-	}
-	if (pid > 0) {
-		close(e.report[1]);
-		born(arg, pid, e.ours);
-		if (child_await(&e))
-			return 0;
-	}
+	if (outside(&e) && at(&e, "fork") && child_run(&e, born, arg))
+		return 0;
 	error = errno;
 	/* Whatever failed may have done so for that. */
 	if (init->pidfd >= 0
@@ -1674,8 +1816,10 @@ session_has(pid_t pid, const pid_t *sessions, size_t n)
 }
 
 static void
-sessions_kill(const pid_t *sessions, size_t n)
+sessions_kill(const struct etf_writer *list)
 {
+	const pid_t *sessions = (const pid_t *)(const void *)list->data;
+	const size_t n = list->len / sizeof(pid_t);
 	int killed = n > 0;
 
 	for (int turn = 0; turn < SESSION_TURNS && killed > 0; turn++) {
@@ -1732,12 +1876,10 @@ ns_sessions_keep(int fd, struct etf_bytes first)
 		}
 		if (doomed.len == 0)
 			break;
-		sessions_kill((const pid_t *)(const void *)doomed.data,
-		    doomed.len / sizeof(pid_t));
+		sessions_kill(&doomed);
 		etf_rewind(&doomed, 0);
 	}
-	sessions_kill(
-	    (const pid_t *)(const void *)held.data, held.len / sizeof(pid_t));
+	sessions_kill(&held);
 }
 
 /* --- Files put into a rootfs ---------------------------------------------- */

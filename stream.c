@@ -26,6 +26,7 @@
 #define CHUNK (64u << 10)     /* bytes in a data frame */
 #define QUEUE_MAX (32u << 20) /* bytes that wait to be written */
 #define RING (256u << 10)     /* bytes of a console that wait for the window */
+#define TTY_MUCH 1024         /* bytes of a terminal: there may be more */
 #define GRACE_MS 500 /* for who holds the output of a command that has ended */
 #define LINGER_MAX (1u << 20) /* bytes read of that: no pipe holds more */
 
@@ -109,20 +110,24 @@ has_room(const struct stream *s)
  * whether it is asked for or not, so once instead of always. On a terminal that
  * nobody has open an edge tells that somebody has opened it again.
  */
+static uint32_t
+wanted(const struct stream *s, int i)
+{
+	const bool read = s->kind == STREAM_CONSOLE || has_room(s);
+	uint32_t events = read && i >= first_out(s) ? EPOLLIN : EPOLLET;
+
+	if (s->hung)
+		events |= EPOLLET;
+	if (i == IN && s->chunks != NULL)
+		events = (events & ~(uint32_t)EPOLLET) | EPOLLOUT;
+	return events;
+}
+
 static void
 want(struct stream *s)
 {
-	const bool read = s->kind == STREAM_CONSOLE || has_room(s);
-	uint32_t events;
-
-	for (int i = IN; s->state == OPEN && i < ENDS; i++) {
-		events = read && i >= first_out(s) ? EPOLLIN : EPOLLET;
-		if (s->hung)
-			events |= EPOLLET;
-		if (i == IN && s->chunks != NULL)
-			events = (events & ~(uint32_t)EPOLLET) | EPOLLOUT;
-		source_want(&s->ends[i].src, events);
-	}
+	for (int i = IN; s->state == OPEN && i < ENDS; i++)
+		source_want(&s->ends[i].src, wanted(s, i));
 }
 
 /* --- From the command to Erlang ---------------------------------------- */
@@ -179,8 +184,8 @@ check(struct stream *s)
 }
 
 /*
- * Reads at most `max` bytes; a terminal gives no more than 4 KiB at once. *over:
- * no more will come.
+ * Reads at most `max` bytes; a terminal gives no more than 4 KiB at once, and
+ * has no more when it gives few. *over: no more will come.
  */
 static size_t
 end_read(struct end *e, uint8_t *buf, size_t max, bool *over)
@@ -192,7 +197,7 @@ end_read(struct end *e, uint8_t *buf, size_t max, bool *over)
 	do {
 		n = read(e->src.fd, buf + len, max - len);
 		len += n > 0 ? (size_t)n : 0;
-	} while (n > 0 && len < max && is_tty(s));
+	} while (n >= TTY_MUCH && len < max && is_tty(s));
 	*over = n == 0 || (n < 0 && errno != EAGAIN && errno != EINTR);
 	s->hung = *over && s->kind == STREAM_TTY && !s->ended;
 	*over = *over && !s->hung;
@@ -543,10 +548,9 @@ stream_begin(struct stream *s, pid_t init)
 	s->state = OPEN;
 	for (int i = IN; i < ENDS; i++)
 		if (s->ends[i].src.fd >= 0 &&
-		    !source_add(&s->ends[i].src, EPOLLET, ready))
+		    !source_add(&s->ends[i].src, wanted(s, i), ready))
 			source_close(&s->ends[i].src);
 	lingering += s->ended;
-	want(s);
 	check(s);
 }
 
