@@ -254,7 +254,6 @@ await_ready(#state{port = Port} = State) ->
         {'EXIT', Port, Reason} -> {stop, {shutdown, {port_exited, Reason}}}
     after ?READY_MS -> {stop, {shutdown, timeout}}
     end.
-
 started({ok, {ready, #{protocol := ?PROTOCOL} = Info}}, State) -> {ok, State#state{info = Info}};
 started({ok, {log, _, _} = Frame}, State) -> await_ready(frame(Frame, State));
 started(_, _) -> {stop, {shutdown, protocol}}.
@@ -352,7 +351,6 @@ option({log, L}) when ?is_level(L) -> {log, L};
 option({shutdown, brutal_kill}) -> {shutdown, 0};
 option({shutdown, Ms}) when is_integer(Ms), Ms >= 0, Ms < 1 bsl 30 -> {shutdown, Ms};
 option(Opt) -> throw({badarg, Opt}).
-
 bytes(Data, Error) ->
     try iolist_to_binary(Data) catch error:badarg -> throw(Error) end.
 
@@ -365,12 +363,10 @@ name(Name) ->
 %% The port does not run in our working directory.
 file(File, Opt) ->
     case no_nul(File, Opt) of ?ABSENT -> ?ABSENT; Bytes -> filename:absname(Bytes) end.
-
 no_nul(Data, Opt) ->
     Bytes = bytes(Data, {badarg, Opt}),
     binary:match(Bytes, <<0>>) =:= nomatch orelse throw({badarg, Opt}),
     Bytes.
-
 words([C | _] = String, Opt) when is_integer(C) -> words(string:lexemes(String, " "), Opt);
 words(Words, Opt) when is_list(Words) -> [no_nul(W, Opt) || W <- Words];
 words(_, Opt) -> throw({badarg, Opt}).
@@ -424,14 +420,12 @@ request(Kind, From, Command, Args, #state{id = Last, calls = Calls} = State) ->
     %% First, so that the port works while we write down what it works for.
     request(Id, Command, Args, State),
     closing(Command, Args, State#state{id = Id, calls = Calls#{Id => {Kind, From}}}).
-
 closing(close, [Stream], #state{streams = Streams} = State) ->
     State#state{streams = maps:remove(Stream, Streams)};
 closing(_, _, State) -> State.
 next_id(Last, Calls) ->
     Id = Last rem ?ID_MAX + 1,
     case is_map_key(Id, Calls) of true -> next_id(Id, Calls); false -> Id end.
-
 watch(Pid, #state{monitored = Pids} = State) when is_map_key(Pid, Pids) -> State;
 watch(Pid, #state{monitored = Pids} = State) ->
     State#state{monitored = Pids#{Pid => monitor(process, Pid)}}.
@@ -471,6 +465,8 @@ decode(<<131, 104, 4, 119, 4, "data", 97, Stream, Rest/binary>> = Bytes) ->
     data(Stream, Rest, Bytes);
 decode(<<131, 104, 4, 119, 4, "data", 98, Stream:32/signed, Rest/binary>> = Bytes) ->
     data(Stream, Rest, Bytes);
+decode(<<131, 104, 4, 119, 5, "reply", 98, Id:32/signed, 119, 2, "ok", 109, 0:32>>) when Id > 0 ->
+    {ok, {reply, Id, ok, <<>>}};
 decode(Bytes) -> term(Bytes).
 data(Stream, <<119, 6, "stdout", 109, N:32, Data:N/binary>>, _) ->
     {ok, {data, Stream, stdout, Data}};

@@ -59,7 +59,6 @@ init({Ref, Options, State}) ->
         {ok, owned(up(Opts, connect(Ref, Opts, State)))}
     catch throw:Reason -> {stop, {shutdown, Reason}}
     end.
-
 connect(Ref, _, State) when is_pid(Ref) ->
     C = driver(Ref),
     monitor(process, C),
@@ -303,6 +302,12 @@ handle_call(container, _, State) -> {reply, State#state.c, State}.
 %% @private
 handle_cast(_, State) -> {noreply, State}.
 %% @private
+%% What needs no queue, and most is that, is handed on at once.
+handle_info({erlxc_drv, C, Stream, {stdout, Data}}, #state{c = C, stream = Stream, size = 0,
+        recv = undefined, active = Active, due = Due} = State) when Active =/= false ->
+    tell({erlxc, self(), Data}, State),
+    {noreply, State#state{active = after_one(Active, State),
+        due = ack(C, Stream, Due + byte_size(Data))}};
 handle_info({erlxc_drv, C, Stream, Message}, #state{c = C, stream = Stream} = State) ->
     go_on(flow(came(Message, State)));
 handle_info({{answer, From}, Answer}, #state{asked = Asked} = State) ->
