@@ -372,12 +372,14 @@ rebooted(Config) ->
             {C, start_clean(C, Config, Name)}
         end),
         true = liblxc:reboot(C),
+        %% A monitor that reboots may not answer in time.
         Pid = eventually(fun() ->
-            case liblxc:init_pid(C) of
+            try liblxc:init_pid(C) of
                 P when P > 1, P =/= Old -> {ok, P};
                 P -> P
+            catch error:timeout -> timeout
             end
-        end, 5000),
+        end, 12000),
         Survives = End(Name),
         nothing_left(Config, Name, Survives, ?LIMIT),
         ?assertNot(alive(Pid)),
