@@ -50,6 +50,7 @@
 #define UNBORN_MAX 64u          /* commands killed before they began */
 #define UNBORN_MS 20000         /* longer than one can take to begin */
 #define LOG_LINE_MAX 4096u      /* bytes in a log line; a longer one is cut */
+#define KEEPER_MS 10            /* until its socket is looked at again */
 #define MARGIN_MS 10000         /* beyond the grace, for what must come down */
 #define NOFILE_MIN 1024u        /* descriptors that a process must be allowed */
 #define OP_NAME_MAX 64          /* bytes of a row's name, with the NUL */
@@ -100,6 +101,8 @@ static struct {
 	struct worker *workers, *query;
 	struct worker *spare;  /* to be sent into the container, or NULL */
 	struct worker *keeper; /* of sessions, or NULL */
+	struct etf_writer
+	    words; /* for it: it may be at work, with a full socket */
 	struct unborn {
 		pid_t pid;
 		int status;
@@ -119,6 +122,7 @@ static struct {
     .errfd = STDERR_FILENO,
     .logfd = -1,
     .want_log = SIZE_MAX,
+    .words.max = SIZE_MAX,
     .outq.max = OUTPUT_MAX};
 
 static void worker_ready(struct source *src);
@@ -244,7 +248,7 @@ halt_begin(void)
 	for (struct worker *w = port.workers; w != NULL; w = w->next) {
 		if (w->ended)
 			continue;
-		if (w->role == ROLE_GUARDIAN || w == port.keeper)
+		if (w->role == ROLE_GUARDIAN)
 			shutdown(w->src.fd, SHUT_WR);
 		else if (w->role == ROLE_QUERY || !(w->op->flags & OP_KEEP))
 			group_kill(w->pid);
@@ -920,15 +924,38 @@ keeper_fork(void)
 	return w;
 }
 
+/* One by one: a word is taken whole or not at all. A keeper that is gone has
+ * done what it could. */
+static void
+keeper_flush(void)
+{
+	const int fd = port.keeper ? port.keeper->src.fd : -1;
+	const size_t size = sizeof(struct session_word);
+	struct etf_writer *words = &port.words;
+	ssize_t n = 0;
+	size_t at = 0;
+
+	while (at < words->len && (n = send(fd, words->data + at, size,
+				       MSG_NOSIGNAL | MSG_DONTWAIT)) > 0)
+		at += size;
+	if (n < 0 && errno != EAGAIN && errno != EINTR)
+		at = words->len;
+	if (at > 0)
+		memmove(words->data, words->data + at, words->len - at);
+	etf_rewind(words, words->len - at);
+	if (port.halting && words->len == 0 && fd >= 0)
+		shutdown(fd, SHUT_WR);
+}
+
 void
 port_session(pid_t id, enum session what)
 {
 	const struct session_word word = {id, what};
 
-	if (port.keeper == NULL)
+	if (port.keeper == NULL && what != SESSION_LEFT)
 		port.keeper = keeper_fork();
-	if (port.keeper != NULL)
-		send(port.keeper->src.fd, &word, sizeof(word), MSG_NOSIGNAL);
+	etf_put_raw(&port.words, &word, sizeof(word));
+	keeper_flush();
 }
 
 /* The command of a stream that was just made: it may have ended before. */
@@ -1576,6 +1603,14 @@ signals_ready(struct source *src)
 }
 
 void
+port_stream_gone(const struct stream *s)
+{
+	for (struct worker *w = port.workers; w != NULL; w = w->next)
+		if (w->stream == s)
+			w->stream = NULL;
+}
+
+void
 port_stop_init(const struct stream *s)
 {
 	for (struct worker *w = port.workers; w != NULL; w = w->next)
@@ -1608,6 +1643,8 @@ loop_timeout(void)
 	const int query = port.halting ? -1 : query_deadlines();
 	const int stream = streams_timeout();
 
+	if (port.words.len > 0)
+		return KEEPER_MS;
 	if (port.halting)
 		return left > 0 ? (int)left : 0;
 	return query < 0 || (stream >= 0 && stream < query) ? stream : query;
@@ -1635,6 +1672,7 @@ loop(void)
 		if (port.throttled != throttled)
 			streams_throttle();
 		throttled = port.throttled;
+		keeper_flush();
 		streams_sweep();
 		workers_sweep();
 	}

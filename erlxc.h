@@ -269,6 +269,9 @@ bool port_throttled(void);
 struct stream;
 void port_stop_init(const struct stream *s);
 
+/* It is about to be freed: no worker opens it or is its init's guardian. */
+void port_stream_gone(const struct stream *s);
+
 /* What becomes of a command's session. */
 enum session {
 	SESSION_HELD, /* it ends with the port */

@@ -543,6 +543,8 @@ stream_new(uint32_t id, enum stream_kind kind, pid_t pid, const int fds[3])
 void
 stream_begin(struct stream *s, pid_t init)
 {
+	if (s->state != BORN)
+		return; /* closed meanwhile, with all the others */
 	if (s->kind == STREAM_INIT)
 		s->pid = init;
 	s->state = OPEN;
@@ -669,6 +671,7 @@ streams_sweep(void)
 			continue;
 		}
 		*link = s->next;
+		port_stream_gone(s);
 		free(s->ring);
 		free(s);
 	}
