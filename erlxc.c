@@ -30,6 +30,7 @@
 #include <fcntl.h>
 #include <getopt.h>
 #include <limits.h>
+#include <link.h>
 #include <poll.h>
 #include <signal.h>
 #include <stdarg.h>
@@ -1639,14 +1640,17 @@ halted(void)
 static int
 loop_timeout(void)
 {
-	const int64_t left = port.halt_deadline - now_ms();
-	const int query = port.halting ? -1 : query_deadlines();
+	const bool asked = port.queries || (port.query && port.query->req);
+	const int query = asked && !port.halting ? query_deadlines() : -1;
 	const int stream = streams_timeout();
+	int64_t left;
 
 	if (port.words.len > 0)
 		return KEEPER_MS;
-	if (port.halting)
+	if (port.halting) {
+		left = port.halt_deadline - now_ms();
 		return left > 0 ? (int)left : 0;
+	}
 	return query < 0 || (stream >= 0 && stream < query) ? stream : query;
 }
 
@@ -1806,6 +1810,26 @@ many_descriptors(void)
 	setrlimit(RLIMIT_NOFILE, &lim);
 }
 
+/* What the libraries' start-up has read of their code is not read again: a port
+ * that idles does not hold it. Only what cannot have been written. */
+static int
+pages_drop(struct dl_phdr_info *info, size_t size, void *data)
+{
+	const uintptr_t page = (uintptr_t)sysconf(_SC_PAGESIZE);
+
+	(void)size;
+	(void)data;
+	for (int i = 0; i < info->dlpi_phnum; i++) {
+		const ElfW(Phdr) *p = &info->dlpi_phdr[i];
+		const uintptr_t from = (info->dlpi_addr + p->p_vaddr) & -page;
+		const uintptr_t to = info->dlpi_addr + p->p_vaddr + p->p_memsz;
+
+		if (p->p_type == PT_LOAD && !(p->p_flags & PF_W))
+			madvise((void *)from, to - from, MADV_DONTNEED);
+	}
+	return 0;
+}
+
 /* The caller's descriptors are not ours: 0 to 2 are there, none is beyond. */
 static void
 clean_descriptors(void)
@@ -1927,6 +1951,7 @@ main(int argc, char *argv[])
 	send_ready(); /* what follows takes its time while Erlang reads it */
 	op_forked(&port.x);
 	op_open(&port.x);
+	dl_iterate_phdr(pages_drop, NULL);
 	guard_update();
 	loop();
 	return 0;
