@@ -1650,7 +1650,6 @@ clone3_raw(struct clone3 *args, struct entering *e, void *stack, size_t size)
 	    "syscall\n\t"
 	    "test %%rax, %%rax\n\t"
 	    "jnz 1f\n\t"
-	    "xor %%ebp, %%ebp\n\t"
 	    "mov %[e], %%rdi\n\t"
 	    "call *%[main]\n"
 	    "1:"
