@@ -1008,8 +1008,10 @@ worker_bore(struct worker *w, const void *data)
 		port_raise(w->req->id, "system_limit");
 	if (w->req != NULL)
 		w->req->id = 0;
-	if (born.pid > 0)
+	if (born.pid > 0) {
 		kill(born.pid, SIGKILL);
+		port_session(born.pid, SESSION_KILLED);
+	}
 	group_kill(w->pid);
 }
 

@@ -593,10 +593,10 @@ stream_close(struct stream *s)
 	if (s->lock >= 0)
 		close(s->lock);
 	s->lock = -1;
-	if (child)
+	if (child) {
 		kill(s->pid, SIGKILL);
-	if (child && s->state == OPEN)
 		port_session(s->pid, SESSION_KILLED);
+	}
 	s->state = s->ended || s->pid == 0 ? GONE : CLOSED;
 	if (s->kind == STREAM_INIT && !s->ended)
 		port_stop_init(s);
