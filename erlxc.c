@@ -18,7 +18,6 @@
 #include <sys/mman.h>
 #include <sys/prctl.h>
 #include <sys/resource.h>
-#include <sys/sendfile.h>
 #include <sys/signalfd.h>
 #include <sys/socket.h>
 #include <sys/stat.h>
@@ -30,7 +29,6 @@
 #include <fcntl.h>
 #include <getopt.h>
 #include <limits.h>
-#include <link.h>
 #include <poll.h>
 #include <signal.h>
 #include <stdarg.h>
@@ -53,7 +51,6 @@
 #define LOG_LINE_MAX 4096u      /* bytes in a log line; a longer one is cut */
 #define KEEPER_MS 10            /* until its socket is looked at again */
 #define MARGIN_MS 10000         /* beyond the grace, for what must come down */
-#define NOFILE_MIN 1024u        /* descriptors that a process must be allowed */
 #define OP_NAME_MAX 64          /* bytes of a row's name, with the NUL */
 #define EX_PROTOCOL 2           /* exit status: a malformed frame */
 #define EX_USAGE_ 64            /* exit status: EX_USAGE of sysexits.h */
@@ -130,7 +127,7 @@ static void worker_ready(struct source *src);
 static void requests_pump(void);
 static void guard_update(void);
 
-static void __attribute__((format(printf, 2, 3), noreturn))
+void
 die(int status, const char *fmt, ...)
 {
 	const size_t left = port.outq.len - port.outpos;
@@ -1787,18 +1784,6 @@ options(int argc, char *argv[])
 		die(1, "no memory, or no default lxcpath");
 }
 
-/* With few descriptors allowed, starting a container would fail half-way. */
-static void
-raise_descriptors(void)
-{
-	struct rlimit lim;
-
-	if (getrlimit(RLIMIT_NOFILE, &lim) < 0 || lim.rlim_cur >= NOFILE_MIN)
-		return;
-	lim.rlim_cur = lim.rlim_max < NOFILE_MIN ? lim.rlim_max : NOFILE_MIN;
-	setrlimit(RLIMIT_NOFILE, &lim);
-}
-
 /* A stream has three, and there may be thousands: all that we may have, but not
  * for what we start. */
 static void
@@ -1810,94 +1795,6 @@ many_descriptors(void)
 	lim = port.nofile;
 	lim.rlim_cur = lim.rlim_max;
 	setrlimit(RLIMIT_NOFILE, &lim);
-}
-
-/* What the libraries' start-up has read of their code is not read again: a port
- * that idles does not hold it. Only what cannot have been written. */
-static int
-pages_drop(struct dl_phdr_info *info, size_t size, void *data)
-{
-	const uintptr_t page = (uintptr_t)sysconf(_SC_PAGESIZE);
-
-	(void)size;
-	(void)data;
-	for (int i = 0; i < info->dlpi_phnum; i++) {
-		const ElfW(Phdr) *p = &info->dlpi_phdr[i];
-		const uintptr_t from = (info->dlpi_addr + p->p_vaddr) & -page;
-		const uintptr_t to = info->dlpi_addr + p->p_vaddr + p->p_memsz;
-
-		if (p->p_type == PT_LOAD && !(p->p_flags & PF_W))
-			madvise((void *)from, to - from, MADV_DONTNEED);
-	}
-	return 0;
-}
-
-/* The caller's descriptors are not ours: 0 to 2 are there, none is beyond. */
-static void
-clean_descriptors(void)
-{
-	int fd;
-
-	do
-		fd = open("/dev/null", O_RDWR);
-	while (fd >= 0 && fd <= STDERR_FILENO);
-	if (syscall(SYS_close_range, 3u, ~0u, 0u) == 0)
-		return;
-	for (fd = 3; fd < (int)sysconf(_SC_OPEN_MAX); fd++)
-		close(fd);
-}
-
-/*
- * Fixed, but for what an ordinary user's liblxc needs to find its files, and
- * proxies, for templates. Neither the loader's variables nor LXC_MEMFD_REXEC
- * nor LISTEN_FDS get through.
- */
-static char **
-clean_environment(void)
-{
-	static const char *const kept[] = {
-	    "HOME", "XDG_RUNTIME_DIR", "http_proxy", "https_proxy", "no_proxy"};
-	static char path[] = "PATH=/usr/local/sbin:/usr/local/bin:/usr/sbin:"
-			     "/usr/bin:/sbin:/bin";
-	static char mark[] = "ERLXC_REEXECUTED=1";
-	static char *env[8] = {path, mark};
-	const char *value;
-	size_t n = 2;
-
-	for (size_t i = 0; i < sizeof(kept) / sizeof(*kept); i++) {
-		value = i == 0 && geteuid() == 0 ? "/root" : getenv(kept[i]);
-		if (value != NULL && (i > 1 || value[0] == '/') &&
-		    asprintf(&env[n], "%s=%s", kept[i], value) >= 0)
-			n++;
-	}
-	return env;
-}
-
-/*
- * A container that opens the program for writing, through /proc/PID/exe of a
- * process of ours inside it, owns the host's. So the program executes itself
- * once more, from a file that cannot be written, and with the clean environment
- * that the loader and liblxc's constructors read before main. That it has
- * happened is not believed but seen.
- */
-static void
-reexecute(char *argv[])
-{
-	char **env = clean_environment();
-	size_t n = 0;
-	int fd;
-
-	while (env[n] && environ[n] && strcmp(env[n], environ[n]) == 0)
-		n++;
-	if (env[n] == NULL && environ[n] == NULL && ns_program_sealed())
-		return;
-	if (getenv("ERLXC_REEXECUTED") != NULL)
-		die(1, "cannot run from a file that nobody can write");
-	fd = ns_program_seal();
-	if (fd < 0)
-		die(1, "cannot seal the program: %m");
-	syscall(SYS_execveat, fd, "", argv, env, AT_EMPTY_PATH);
-	die(1, "cannot execute the sealed program: %m");
 }
 
 /* The protocol moves to descriptors that no library prints to and no child
@@ -1933,10 +1830,7 @@ int
 main(int argc, char *argv[])
 {
 	clean_signals();
-	raise_descriptors();
-	clean_descriptors();
-	umask(022);
-	reexecute(argv);
+	start_clean(argv);
 	many_descriptors();
 	prctl(PR_SET_NAME, "erlxc");
 	options(argc, argv);
@@ -1953,7 +1847,7 @@ main(int argc, char *argv[])
 	send_ready(); /* what follows takes its time while Erlang reads it */
 	op_forked(&port.x);
 	op_open(&port.x);
-	dl_iterate_phdr(pages_drop, NULL);
+	start_settle();
 	guard_update();
 	loop();
 	return 0;

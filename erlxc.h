@@ -172,6 +172,12 @@ struct op {
 	void (*after)(struct erlxc *x, struct etf_reader *in);
 };
 
+/* --- erlxc.c, for all -------------------------------------------------- */
+
+/* Sends Erlang what is left for it, says so on standard error, and exits. */
+void die(int status, const char *fmt, ...)
+    __attribute__((format(printf, 2, 3), noreturn));
+
 /* --- erlxc.c, for guardians -------------------------------------------- */
 
 #define FRAME_MAX (16u << 20) /* bytes in a frame, either direction */
@@ -401,31 +407,77 @@ bool op_down(struct erlxc *x);
  * half-created one too. */
 bool op_discard(struct erlxc *x);
 
-/* --- ns.c --------------------------------------------------------------- */
+/* --- config.c ----------------------------------------------------------- */
+
+/* As by printf(3), malloc'd, or NULL. */
+char *format(const char *template, ...) __attribute__((format(printf, 1, 2)));
+
+/* What `key` is called today, malloc'd; NULL: it is of no effect. `nic` is the
+ * network device started last, -1 for none. False: it is refused, of a network
+ * device before any was started. */
+bool config_key(const char *key, int *nic, bool set, char **today);
+
+/* Text that is being translated, with the files that it includes. */
+struct config {
+	FILE *out; /* config_out() */
+	int nic;   /* as of config_key() */
+	bool used; /* there was something to translate */
+};
+
+/* A file in memory, or NULL. memfd_create(2). */
+FILE *config_out(void);
+
+/* Adds what a file says, in today's keys; only a regular one of a sane size: a
+ * FIFO would block. `depth`: of inclusion, 0. False: it cannot be read, with
+ * errno, or has a line that is refused. */
+bool config_translate(struct config *t, const char *path, int depth);
+
+/* Adds what a file or a directory says, that is included. One with nothing to
+ * translate stays included by name, so that a saved configuration goes on
+ * following it. What is not there, is for the reader of the text to report. */
+bool config_include(struct config *t, const char *path, int depth);
+
+/* --- cgroup.c ----------------------------------------------------------- */
+
+/* /proc/PID/cgroup as text of less than `size` bytes; "" when there is none. */
+void cgroup_read(pid_t pid, char *text, size_t size);
 
 /* Kills what is left in the cgroups that `cgroups` names (the /proc/PID/cgroup
  * of an init and its monitor, one after the other) and removes them. */
-void ns_cgroup_purge(const char *cgroups);
+void cgroup_purge(const char *cgroups);
 
 /* Removes the empty cgroups that liblxc makes for a container of that name: for
  * one whose monitor was killed before it was in them. */
-void ns_cgroup_sweep(const char *name);
+void cgroup_sweep(const char *name);
+
+/* Cuts "ID:CONTROLLERS:PATH" up, a line of that. Returns the controllers, NULL:
+ * it is none. */
+char *cgroup_line(char *line, char **path);
+
+/* The cgroup file systems in /proc/self/mountinfo, a line each; malloc'd. */
+char *cgroup_mounts(void);
+
+/* True when `list`, with commas between, has the first word of `words`. */
+bool cgroup_has(const char *list, const char *words);
+
+/*
+ * Where the cgroup `path` of the hierarchy with `controllers` ("": version 2)
+ * is: the mount's place into `point`, PATH_MAX bytes, and below that what is
+ * returned, a part of `path`. NULL: nowhere.
+ */
+char *cgroup_find(
+    const char *mounts, const char *controllers, char *path, char *point);
+
+/* --- ns.c --------------------------------------------------------------- */
+
+/* A file of /proc/PID as text of less than `size` bytes. Returns its length. */
+size_t ns_proc_read(pid_t pid, const char *name, char *text, size_t size);
 
 /* The parent of a process, or -1: there is no such process. */
 pid_t ns_parent(pid_t pid);
 
 /* True when this init executes its program, or is liblxc's own (UseInit 1). */
 bool ns_init_executed(pid_t pid);
-
-/* True when no process can write the file that this process executes. */
-bool ns_program_sealed(void);
-
-/* A descriptor of this program that can be executed and never written: a clone
- * of its mount, read-only, or a sealed copy in memory. -1 with errno. */
-int ns_program_seal(void);
-
-/* /proc/PID/cgroup as text of less than `size` bytes; "" when there is none. */
-void ns_cgroup_read(pid_t pid, char *text, size_t size);
 
 /* Returns 0, or errno: there is no such process. pidfd_open(2). */
 int ns_identify(pid_t pid, struct ns_init *init);
@@ -475,5 +527,16 @@ struct ns_file {
  * leads out. Returns 0 or errno. openat2(2), RESOLVE_IN_ROOT.
  */
 int ns_put(const char *rootfs, const char *path, const struct ns_file *file);
+
+/* --- start.c ------------------------------------------------------------ */
+
+/* First thing in main, after the signals: descriptors 0 to 2 and none beyond, a
+ * sane limit and umask, a fixed environment, and the program executes itself
+ * once more from a file that no process can write: a read-only clone of its
+ * mount or a sealed copy in memory. */
+void start_clean(char *argv[]);
+
+/* When all is loaded: gives back the memory that was for starting only. */
+void start_settle(void);
 
 #endif

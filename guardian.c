@@ -75,8 +75,7 @@ guardian_force(struct guardian *g)
 
 	g->deadline = 0;
 	if (g->pid[TASK] > 0 && ward->cgroups[0] == '\0')
-		ns_cgroup_read(
-		    g->pid[TASK], ward->cgroups, sizeof(ward->cgroups));
+		cgroup_read(g->pid[TASK], ward->cgroups, sizeof(ward->cgroups));
 	for (int i = 0; i < CHILDREN; i++)
 		if (g->pid[i] > 0)
 			group_kill(g->pid[i]);
@@ -260,9 +259,9 @@ guardian_ended(struct guardian *g, int status)
 	guardian_force(g);
 	if (WIFSIGNALED(status)) {
 		kill(-ward->monitor, SIGKILL);
-		ns_cgroup_purge(ward->cgroups);
+		cgroup_purge(ward->cgroups);
 		if (g->starts && !g->running)
-			ns_cgroup_sweep(x->name);
+			cgroup_sweep(x->name);
 		if (ward->husk)
 			guardian_discard();
 	}
@@ -351,13 +350,13 @@ guardian_recover(struct erlxc *erlxc, int fd, bool halting)
 
 	x = erlxc;
 	if (ward->cgroups[0] == '\0' && ward->monitor > 0)
-		ns_cgroup_read(
+		cgroup_read(
 		    ward->monitor, ward->cgroups, sizeof(ward->cgroups));
 	if (ward->monitor > 0)
 		kill(-ward->monitor, SIGKILL);
-	ns_cgroup_purge(ward->cgroups);
+	cgroup_purge(ward->cgroups);
 	if (ward->init == 0)
-		ns_cgroup_sweep(x->name);
+		cgroup_sweep(x->name);
 	if (ward->husk || (halting && x->type == TEMPORARY))
 		guardian_discard();
 	if (ward->init > 0)

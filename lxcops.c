@@ -394,8 +394,6 @@ renamed_to(struct erlxc *x, struct etf_reader *in)
 
 #ifdef HAVE_LXC
 
-#define CONFIG_MAX (1L << 20)      /* a configuration file */
-#define INCLUDE_DEPTH 8            /* files that include files */
 #define FD_FILE "/proc/self/fd/%d" /* liblxc takes names only */
 #define LOCK_WAIT_MS 1000       /* for another process's lock on a container */
 #define WAIT_STEP_US 20000      /* between two looks at a stopped container */
@@ -410,20 +408,6 @@ static int
 string_cmp(const void *a, const void *b)
 {
 	return strcmp(*(char *const *)a, *(char *const *)b);
-}
-
-/* As by printf(3), malloc'd, or NULL. */
-static char *__attribute__((format(printf, 1, 2)))
-format(const char *template, ...)
-{
-	va_list args;
-	char *s;
-	int n;
-
-	va_start(args, template);
-	n = vasprintf(&s, template, args);
-	va_end(args);
-	return n < 0 ? NULL : s;
 }
 
 /* true, or false for the reason stated. */
@@ -594,200 +578,12 @@ deadline(int64_t ms, int status)
 	setitimer(ITIMER_REAL, &t, NULL);
 }
 
-/* --- Configuration from before LXC 2.1 --------------------------------- */
-/* Without their "lxc."; NULL: ignored. One that ends in a dot is a prefix. The
- * rootfs' backend is found by liblxc itself or named in the rootfs' path. */
-static const struct {
-	const char *old, *new;
-} renamed[] = {{"utsname", "uts.name"}, {"rootfs", "rootfs.path"},
-    {"rootfs.backend", NULL}, {"mount", "mount.fstab"}, {"pts", "pty.max"},
-    {"tty", "tty.max"}, {"devttydir", "tty.dir"}, {"console", "console.path"},
-    {"aa_profile", "apparmor.profile"},
-    {"aa_allow_incomplete", "apparmor.allow_incomplete"},
-    {"se_context", "selinux.context"}, {"seccomp", "seccomp.profile"},
-    {"id_map", "idmap"}, {"init_cmd", "init.cmd"}, {"init_uid", "init.uid"},
-    {"init_gid", "init.gid"}, {"haltsignal", "signal.halt"},
-    {"rebootsignal", "signal.reboot"}, {"stopsignal", "signal.stop"},
-    {"syslog", "log.syslog"}, {"loglevel", "log.level"},
-    {"logfile", "log.file"}, {"limit", "prlimit"}, {"limit.", "prlimit."},
-    {"network", "net"}, {"kmsg", NULL}, {"pivotdir", NULL}};
-
-/* lxc.network.KEY is about the device started last, whose index is *nic (-1:
- * none); setting its type starts the next one. lxc.network.N.KEY names one. */
-static bool
-network_today(const char *key, int *nic, bool set, char **today)
-{
-	long n = *nic;
-	char *end;
-
-	if (isdigit((unsigned char)*key)) {
-		n = strtol(key, &end, 10);
-		key = end + (*end == '.');
-	} else if (set && strcmp(key, "type") == 0) {
-		n = ++*nic;
-	}
-	errno = EINVAL;
-	if (n < 0 || n > INT_MAX)
-		return false;
-	*today = format("lxc.net.%ld%s%s%s", n, *key ? "." : "", key,
-	    strcmp(key, "ipv4") && strcmp(key, "ipv6") ? "" : ".address");
-	return *today != NULL;
-}
-
-/* What `key` is called today, malloc'd; NULL: it is of no effect. False: it is
- * refused, of a network device before any was started. */
-static bool
-key_today(const char *key, int *nic, bool set, char **today)
-{
-	const char *const tail = key + 4, *old;
-	size_t len;
-
-	if (strncmp(key, "lxc.network.", 12) == 0 && key[12] != '\0')
-		return network_today(key + 12, nic, set, today);
-	for (size_t i = 0; i < sizeof(renamed) / sizeof(*renamed); i++) {
-		old = renamed[i].old;
-		len = strlen(old);
-		if (strncmp(key, "lxc.", 4) != 0 ||
-		    strncmp(tail, old, len) != 0 ||
-		    (old[len - 1] != '.' && tail[len] != '\0'))
-			continue;
-		if (renamed[i].new == NULL)
-			return true;
-		*today = format("lxc.%s%s", renamed[i].new, tail + len);
-		return *today != NULL;
-	}
-	return (*today = strdup(key)) != NULL;
-}
-
-/* A file that is being translated, with the files that it includes. */
-struct translation {
-	FILE *out; /* of a memfd, see translation_out() */
-	int nic;
-	bool used; /* there was something to translate */
-};
-
-static FILE *
-translation_out(void)
-{
-	const int fd = memfd_create("config", MFD_CLOEXEC);
-	FILE *f = fd < 0 ? NULL : fdopen(fd, "w+");
-
-	if (f == NULL && fd >= 0)
-		close(fd);
-	return f;
-}
-
-/* The key and value of a line, malloc'd, the value without the blanks and the
- * quotes around it. False: it has none, a comment or what liblxc skips. */
-static bool
-line_split(const char *line, char **key, char **value)
-{
-	int at = 0;
-	size_t len;
-
-	if (sscanf(line, " %m[^= \t\r] =%n", key, &at) != 1 || at == 0 ||
-	    strncmp(*key, "lxc.", 4) != 0)
-		return false;
-	line += at + (int)strspn(line + at, " \t\r");
-	for (len = strlen(line); len > 0 && strchr(" \t\r", line[len - 1]);)
-		len--;
-	if (len > 1 && strchr("'\"", *line) && line[len - 1] == *line)
-		return (*value = strndup(line + 1, len - 2)) != NULL;
-	return (*value = strndup(line, len)) != NULL;
-}
-
-static bool file_translate(struct translation *t, const char *path, int depth);
-
-static bool
-dir_translate(struct translation *t, const char *path, int depth)
-{
-	struct dirent **list = NULL;
-	const int n = scandir(path, &list, NULL, alphasort);
-	bool ok = n >= 0;
-
-	for (int i = 0; i < n; i++) {
-		AUTO_STRING file = format("%s/%s", path, list[i]->d_name);
-
-		if (ok && fnmatch("?*.conf", list[i]->d_name, 0) == 0)
-			ok = file != NULL && file_translate(t, file, depth);
-		free(list[i]);
-	}
-	free(list);
-	return ok;
-}
-
-/* A file with nothing to translate stays included by name, so that a saved
- * configuration goes on following it. What is not there, liblxc reports. */
-static bool
-include_translate(struct translation *t, const char *path, int depth)
-{
-	const long at = ftell(t->out);
-	const bool used = t->used;
-	struct stat st;
-
-	t->used = false;
-	if (stat(path, &st) == 0 &&
-	    !(S_ISDIR(st.st_mode) ? dir_translate(t, path, depth + 1)
-				  : file_translate(t, path, depth + 1)))
-		return false;
-	if (!t->used && (fseek(t->out, at, SEEK_SET) < 0 ||
-			    ftruncate(fileno(t->out), at) < 0 ||
-			    fprintf(t->out, "lxc.include = %s\n", path) < 0))
-		return false;
-	t->used = t->used || used;
-	return true;
-}
-
-static bool
-line_translate(struct translation *t, const char *line, int depth)
-{
-	AUTO_STRING key = NULL, *value = NULL, *today = NULL;
-	int n;
-
-	if (!line_split(line, &key, &value))
-		return fprintf(t->out, "%s\n", line) > 0;
-	if (strcmp(key, "lxc.include") == 0 && *value != '\0')
-		return include_translate(t, value, depth);
-	if (sscanf(key, "lxc.net.%d", &n) == 1 && n > t->nic)
-		t->nic = n;
-	if (!key_today(key, &t->nic, true, &today))
-		return false;
-	if (today != NULL && strcmp(today, key) == 0)
-		return fprintf(t->out, "%s\n", line) > 0;
-	t->used = true;
-	return today == NULL || fprintf(t->out, "%s = %s\n", today, value) > 0;
-}
-
-/* Only a regular file of a sane size: a FIFO would block. */
-static bool
-file_translate(struct translation *t, const char *path, int depth)
-{
-	AUTO_STRING line = NULL;
-	AUTO_FILE f = NULL;
-	struct stat st;
-	size_t size = 0;
-
-	if (stat(path, &st) < 0)
-		return false;
-	errno = EINVAL;
-	if (depth > INCLUDE_DEPTH || !S_ISREG(st.st_mode) ||
-	    st.st_size > CONFIG_MAX || (f = fopen(path, "re")) == NULL)
-		return false;
-	while (getline(&line, &size, f) > 0) {
-		line[strcspn(line, "\n")] = '\0';
-		if (ftell(t->out) > 4 * CONFIG_MAX ||
-		    !line_translate(t, line, depth))
-			return false;
-	}
-	return !ferror(f);
-}
-
+/* --- The handle -------------------------------------------------------- */
 /* Loads what was translated of `path`. A file without old keys is loaded by its
  * own name, which hooks are told, with one more slash: for its own spelling
  * liblxc would wait for the disk lock. */
 static bool
-translation_load(
-    struct translation *t, struct lxc_container *c, const char *path)
+translation_load(struct config *t, struct lxc_container *c, const char *path)
 {
 	AUTO_STRING file = t->used
 			       ? format(FD_FILE, fileno(t->out))
@@ -796,7 +592,6 @@ translation_load(
 	return fflush(t->out) == 0 && file && c->load_config(c, file);
 }
 
-/* --- The handle -------------------------------------------------------- */
 /* lxcpath/name, with `tail` behind it; malloc'd. */
 static char *
 container_file(const struct erlxc *x, const char *tail)
@@ -829,8 +624,8 @@ container_rmdir(const struct erlxc *x)
 bool
 op_open(struct erlxc *x)
 {
-	AUTO_FILE out = translation_out();
-	struct translation t = {.out = out, .nic = -1};
+	AUTO_FILE out = config_out();
+	struct config t = {.out = out, .nic = -1};
 	AUTO_STRING file = NULL, *bare = NULL;
 	bool read, absent;
 
@@ -843,7 +638,7 @@ op_open(struct erlxc *x)
 	    (file = container_file(x, "/config")) == NULL ||
 	    (bare = format("/.erlxc-none/..%s", x->path)) == NULL)
 		return false;
-	read = file_translate(&t, file, 0);
+	read = config_translate(&t, file, 0);
 	absent = !read && (errno == ENOENT || errno == ENOTDIR);
 	if (absent || (read && !t.used)) {
 		deadline(LOCK_WAIT_MS, 0);
@@ -930,7 +725,7 @@ nic_last(struct lxc_container *c)
 	return i;
 }
 
-/* Puts key_today() of the first argument in its place. */
+/* Puts config_key() of the first argument in its place. */
 static bool
 key_current(struct call *call, bool set)
 {
@@ -939,7 +734,7 @@ key_current(struct call *call, bool set)
 
 	errno = 0;
 	call->text[0] = NULL;
-	return key_today(key, &nic, set, &call->text[0]);
+	return config_key(key, &nic, set, &call->text[0]);
 }
 
 static void
@@ -999,10 +794,10 @@ op_get_keys(struct call *call, struct lxc_container *c)
 static bool
 include_set(struct lxc_container *c, const char *path)
 {
-	AUTO_FILE out = translation_out();
-	struct translation t = {.out = out, .nic = nic_last(c)};
+	AUTO_FILE out = config_out();
+	struct config t = {.out = out, .nic = nic_last(c)};
 
-	if (out == NULL || !include_translate(&t, path, 0))
+	if (out == NULL || !config_include(&t, path, 0))
 		return false;
 	return t.used ? translation_load(&t, c, path)
 		      : c->set_config_item(c, "lxc.include", path);
@@ -1034,11 +829,11 @@ ROW(op_clear_config, c->clear_config(c); reply_bool(call, true, NULL))
 static void
 op_load_config(struct call *call, struct lxc_container *c)
 {
-	AUTO_FILE out = translation_out();
-	struct translation t = {.out = out, .nic = -1};
+	AUTO_FILE out = config_out();
+	struct config t = {.out = out, .nic = -1};
 	AUTO_STRING own = c->config_file_name(c);
 	const char *file = *call->text[0] ? call->text[0] : own;
-	bool ok = own && out && file_translate(&t, file, 0);
+	bool ok = own && out && config_translate(&t, file, 0);
 
 	if (ok && strcmp(file, own) == 0)
 		c->clear_config(c);
@@ -1654,9 +1449,9 @@ op_watch(struct erlxc *x)
 			return false;
 		usleep(100);
 	}
-	ns_cgroup_read(ward->monitor, ward->cgroups, size);
+	cgroup_read(ward->monitor, ward->cgroups, size);
 	len = strlen(ward->cgroups);
-	ns_cgroup_read(init, ward->cgroups + len, size - len);
+	cgroup_read(init, ward->cgroups + len, size - len);
 	ward->init = init;
 	return true;
 }

@@ -1,11 +1,5 @@
 /* SPDX-License-Identifier: ISC */
-/*
- * Namespaces and cgroups, without liblxc.
- *
- * What a killed LXC monitor leaves are its cgroups. Their names came from
- * /proc/PID/cgroup while it lived; nothing but a directory that bears liblxc's
- * own name, and that this process is not in, is ever touched.
- */
+/* Namespaces: processes, and entering a container with setns(2). */
 #include <sys/fsuid.h>
 #include <sys/ioctl.h>
 #include <sys/mman.h>
@@ -40,16 +34,11 @@
 
 #include "erlxc.h"
 
-#define CGROUP_DEPTH 32 /* levels below a container's own cgroup */
-#define PURGE_MAX 64    /* a monitor's and an init's, in 32 hierarchies */
-#define PURGE_TURNS 100 /* of TURN_US: what a kill may take to show */
-#define SWEEP_MAX 20    /* names liblxc may have given, two kinds */
-#define TURN_US 10000
+#define TURN_US 10000 /* between two looks at what was killed */
 #define DIR_FLAGS (O_RDONLY | O_DIRECTORY | O_NOFOLLOW | O_CLOEXEC)
 
-/* A file of /proc/PID as text of less than `size` bytes. Returns its length. */
-static size_t
-proc_read(pid_t pid, const char *name, char *text, size_t size)
+size_t
+ns_proc_read(pid_t pid, const char *name, char *text, size_t size)
 {
 	AUTO_FD fd = -1;
 	char path[64];
@@ -65,335 +54,6 @@ proc_read(pid_t pid, const char *name, char *text, size_t size)
 	return len;
 }
 
-/* --- Finding a cgroup -------------------------------------------------- */
-
-void
-ns_cgroup_read(pid_t pid, char *text, size_t size)
-{
-	size_t len = proc_read(pid, "cgroup", text, size);
-
-	/* Half a line would name another cgroup. */
-	while (len > 0 && text[len - 1] != '\n')
-		len--;
-	text[len] = '\0';
-}
-
-/* Cuts "ID:CONTROLLERS:PATH" up. Returns the controllers, or NULL. */
-static char *
-line_cut(char *line, char **path)
-{
-	char *controllers = strchr(line, ':');
-
-	*path = controllers ? strchr(++controllers, ':') : NULL;
-	if (*path == NULL)
-		return NULL;
-	*(*path)++ = '\0';
-	return controllers;
-}
-
-/* mountinfo(5) writes space, tab, newline and backslash as \ooo. */
-static void
-unescape(char *s)
-{
-	char *d = s;
-	unsigned c;
-	int n;
-
-	for (; *s != '\0'; s += n) {
-		if (*s != '\\' || sscanf(s, "\\%3o%n", &c, &n) != 1) {
-			c = (unsigned char)*s;
-			n = 1;
-		}
-		*d++ = (char)c;
-	}
-	*d = '\0';
-}
-
-/* The cgroup file systems in /proc/self/mountinfo, a line each; malloc'd. */
-static char *
-mounts_read(void)
-{
-	AUTO_FILE f = fopen("/proc/self/mountinfo", "re");
-	AUTO_STRING line = NULL;
-	char *text = NULL;
-	size_t size = 0, len = 0;
-	FILE *out = open_memstream(&text, &len);
-
-	while (f != NULL && out != NULL && getline(&line, &size, f) > 0)
-		if (strstr(line, " - cgroup") != NULL)
-			fputs(line, out);
-	if (out != NULL)
-		fclose(out);
-	return text;
-}
-
-/* True when `list`, with commas between, has the first word of `words`. */
-static bool
-list_has(const char *list, const char *words)
-{
-	const size_t len = strcspn(words, ",");
-
-	for (; list != NULL; list = strchr(list, ',')) {
-		list += *list == ',';
-		if (strncmp(list, words, len) == 0 &&
-		    (list[len] == ',' || list[len] == '\0'))
-			return true;
-	}
-	return false;
-}
-
-/*
- * Where the cgroup `path` of the hierarchy with `controllers` ("": version 2)
- * is: the mount's place into `point`, and below that what is returned, a part
- * of `path`. NULL: nowhere.
- */
-static char *
-hierarchy_find(
-    const char *mounts, const char *controllers, char *path, char *point)
-{
-	char root[PATH_MAX], type[32], options[256];
-	const char *line = mounts, *tail;
-	size_t len;
-
-	for (; line != NULL && *line != '\0'; line = strchr(line, '\n') + 1) {
-		tail = strstr(line, " - ");
-		if (tail == NULL ||
-		    sscanf(tail, " - %31s %*s %255s", type, options) != 2 ||
-		    strcmp(type, *controllers ? "cgroup" : "cgroup2") != 0 ||
-		    (*controllers && !list_has(options, controllers)) ||
-		    sscanf(line, "%*d %*d %*s %4095s %4095s", root, point) != 2)
-			continue;
-		unescape(root);
-		unescape(point);
-		len = strcmp(root, "/") == 0 ? 0 : strlen(root);
-		if (strncmp(path, root, len) == 0 &&
-		    (path[len] == '/' || path[len] == '\0'))
-			return path + len;
-	}
-	return NULL;
-}
-
-/* The directory `path` of a hierarchy, no symbolic link on the way, or -1. */
-static int
-hierarchy_open(const char *controllers, char *path)
-{
-	AUTO_STRING mounts = mounts_read();
-	char point[PATH_MAX], *name;
-	int fd, next;
-
-	path = hierarchy_find(mounts, controllers, path, point);
-	fd = path ? open(point, DIR_FLAGS) : -1;
-	while (fd >= 0 && (name = strsep(&path, "/")) != NULL) {
-		if (*name == '\0')
-			continue;
-		next = openat(fd, name, DIR_FLAGS);
-		close(fd);
-		fd = next;
-	}
-	return fd;
-}
-
-/* True when the cgroup `path`, `len` bytes of it, is ours or above ours. */
-static bool
-is_ours(const char *controllers, const char *path, size_t len)
-{
-	char own[16384], *rest = own, *line, *list, *at;
-
-	ns_cgroup_read(getpid(), own, sizeof(own));
-	while ((line = strsep(&rest, "\n")) != NULL) {
-		list = line_cut(line, &at);
-		if (list != NULL && strcmp(list, controllers) == 0)
-			return strncmp(at, path, len) == 0 &&
-			       (at[len] == '/' || at[len] == '\0');
-	}
-	return true;
-}
-
-/*
- * The length of `path` up to and with liblxc's directory for the container, or
- * 0. One that the port itself is in does not count. Below the first that counts
- * all is the container's own, who may use any name.
- */
-static size_t
-container_part(const char *controllers, const char *path)
-{
-	const char *part, *end;
-
-	if (strstr(path, "/../") != NULL)
-		return 0;
-	for (part = path; *part == '/'; part = end) {
-		end = part + 1 + strcspn(part + 1, "/");
-		if ((strncmp(part, "/lxc.payload.", 13) == 0 ||
-			strncmp(part, "/lxc.monitor.", 13) == 0) &&
-		    !is_ours(controllers, path, (size_t)(end - path)))
-			return (size_t)(end - path);
-	}
-	return 0;
-}
-
-/* --- Emptying a cgroup ------------------------------------------------- */
-
-static void
-write_at(int dir, const char *file, const char *text)
-{
-	AUTO_FD fd = openat(dir, file, O_WRONLY | O_NOFOLLOW | O_CLOEXEC);
-
-	if (fd >= 0)
-		dprintf(fd, "%s", text);
-}
-
-/* Kills all in this one cgroup. Frozen processes die when thawed. */
-static void
-cgroup_kill(int dir)
-{
-	int fd = openat(dir, "cgroup.procs", O_RDONLY | O_NOFOLLOW | O_CLOEXEC);
-	AUTO_FILE f = fd >= 0 ? fdopen(fd, "r") : NULL;
-	int pid;
-
-	if (f == NULL)
-		fd_free(&fd);
-	write_at(dir, "cgroup.kill", "1");
-	while (f != NULL && fscanf(f, "%d", &pid) == 1)
-		if (pid > 1 && pid != getpid())
-			kill(pid, SIGKILL);
-	write_at(dir, "freezer.state", "THAWED");
-	write_at(dir, "cgroup.freeze", "0");
-}
-
-/* Kills what is in parent/name and below, and removes it. */
-static bool
-cgroup_remove(int parent, const char *name, int depth)
-{
-	int fd = openat(parent, name, DIR_FLAGS);
-	DIR *dir = fd >= 0 ? fdopendir(fd) : NULL;
-	struct dirent *e;
-
-	if (fd >= 0)
-		cgroup_kill(fd);
-	while (dir != NULL && depth < CGROUP_DEPTH && (e = readdir(dir)))
-		if (e->d_type == DT_DIR && strcmp(e->d_name, ".") != 0 &&
-		    strcmp(e->d_name, "..") != 0)
-			cgroup_remove(fd, e->d_name, depth + 1);
-	if (dir != NULL)
-		closedir(dir);
-	else
-		fd_free(&fd);
-	return unlinkat(parent, name, AT_REMOVEDIR) == 0 || errno == ENOENT;
-}
-
-struct cgroup {
-	int parent; /* the directory that it is in; -1: no more to do */
-	char name[NAME_MAX + 1];
-};
-
-/* The container's cgroup by a line of /proc/PID/cgroup; false: none. */
-static bool
-line_parse(char *line, struct cgroup *cg)
-{
-	char *path, *last;
-	const char *controllers = line_cut(line, &path);
-	const size_t len = controllers ? container_part(controllers, path) : 0;
-
-	if (len == 0)
-		return false;
-	path[len] = '\0';
-	last = strrchr(path, '/');
-	*last = '\0';
-	snprintf(cg->name, sizeof(cg->name), "%s", last + 1);
-	cg->parent = hierarchy_open(controllers, path);
-	return cg->parent >= 0;
-}
-
-/*
- * True when there is no more to do about it. A monitor that was killed before
- * its payload was `known` has one of the same number beside it. That may be
- * another container's by now: it is removed only when it is empty.
- */
-static bool
-cgroup_purge(struct cgroup *cg, bool known)
-{
-	char beside[sizeof(cg->name)] = "lxc.payload.";
-	bool gone = cgroup_remove(cg->parent, cg->name, 0);
-
-	strcpy(beside + 12, cg->name + 12);
-	gone &= known || unlinkat(cg->parent, beside, AT_REMOVEDIR) == 0 ||
-		errno != EBUSY;
-	if (gone)
-		fd_free(&cg->parent);
-	return gone;
-}
-
-/*
- * Every turn is over all hierarchies, for a process leaves none of its cgroups
- * before the one that it is frozen in has thawed.
- */
-void
-ns_cgroup_purge(const char *cgroups)
-{
-	const bool known = strstr(cgroups, "/lxc.payload.") != NULL;
-	struct cgroup cg[PURGE_MAX];
-	AUTO_STRING text = strdup(cgroups);
-	char *rest = text, *line;
-	int n = 0, left = 1;
-
-	while (n < PURGE_MAX && (line = strsep(&rest, "\n")) != NULL)
-		n += line_parse(line, &cg[n]);
-	for (int turn = 0; turn < PURGE_TURNS && left > 0; turn++) {
-		left = 0;
-		for (int i = 0; i < n; i++)
-			left +=
-			    cg[i].parent >= 0 && !cgroup_purge(&cg[i], known);
-		if (left > 0)
-			usleep(TURN_US);
-	}
-	for (int i = 0; i < n; i++)
-		fd_free(&cg[i].parent);
-}
-
-/* One look: true when there was one that something is still in. */
-static bool
-sweep_once(const char *name)
-{
-	static const char *const kinds[] = {"lxc.monitor", "lxc.payload"};
-	char text[16384], dir[NAME_MAX + 32];
-	char *rest = text, *line, *list, *path, *tail;
-	bool busy = false;
-
-	ns_cgroup_read(1, text, sizeof(text));
-	while ((line = strsep(&rest, "\n")) != NULL) {
-		AUTO_FD fd = -1;
-
-		list = line_cut(line, &path);
-		if (list != NULL && (tail = strstr(path, "/init.scope")))
-			*tail = '\0';
-		if (list != NULL)
-			fd = hierarchy_open(list, path);
-		for (int i = 0; fd >= 0 && i < SWEEP_MAX; i++) {
-			snprintf(dir, sizeof(dir), i < 2 ? "%s.%s" : "%s.%s-%d",
-			    kinds[i % 2], name, i / 2);
-			if (unlinkat(fd, dir, AT_REMOVEDIR) < 0 &&
-			    errno == EBUSY)
-				busy = true;
-		}
-	}
-	return busy;
-}
-
-/*
- * A monitor killed before it is in the directories that it made leaves some
- * that nothing tells of, beside init's. What was killed just now may still be
- * in one, or come out of making another: there are three looks at least.
- */
-void
-ns_cgroup_sweep(const char *name)
-{
-	for (int turn = 0; turn < PURGE_TURNS / 2; turn++) {
-		if (!sweep_once(name) && turn >= 2)
-			return;
-		usleep(TURN_US);
-	}
-}
-
 /* --- Processes --------------------------------------------------------- */
 
 #define PF_FORKNOEXEC 0x40 /* proc(5), stat: has not executed a program */
@@ -407,7 +67,7 @@ proc_stat(pid_t pid, unsigned *flags)
 	pid_t parent;
 
 	/* The program's name may hold anything, parentheses too. */
-	if (proc_read(pid, "stat", text, sizeof(text)) == 0 ||
+	if (ns_proc_read(pid, "stat", text, sizeof(text)) == 0 ||
 	    (p = strrchr(text, ')')) == NULL ||
 	    sscanf(p, ") %*c %d %*d %*d %*d %*d %u", &parent, flags) != 2)
 		return -1;
@@ -436,64 +96,10 @@ ns_init_executed(pid_t pid)
 		return false;
 	if (!(flags & PF_FORKNOEXEC))
 		return true;
-	proc_read(pid, "status", text, sizeof(text));
+	ns_proc_read(pid, "status", text, sizeof(text));
 	p = strstr(text, "\nSigCgt:");
 	return p != NULL && sscanf(p, " SigCgt: %llx", &caught) == 1 &&
 	       (caught >> (SIGUSR1 - 1) & 1) != 0;
-}
-
-/* --- The program itself ------------------------------------------------ */
-
-#define CLONE 1u  /* OPEN_TREE_CLONE of <linux/mount.h> */
-#define RDONLY 1u /* MOUNT_ATTR_RDONLY */
-
-bool
-ns_program_sealed(void)
-{
-	AUTO_FD fd = open("/proc/self/exe", O_RDONLY | O_CLOEXEC);
-	const int seals = fcntl(fd, F_GET_SEALS);
-	struct statvfs vfs;
-
-	/* A file on tmpfs has seals too, but for its first: none can be set. */
-	if (seals >= 0 && (seals & F_SEAL_WRITE) != 0)
-		return true;
-	return fstatvfs(fd, &vfs) == 0 && (vfs.f_flag & ST_RDONLY) != 0;
-}
-
-/* A sealed copy in memory: for older kernels and ordinary users. */
-static int
-program_copy(void)
-{
-	AUTO_FD from = open("/proc/self/exe", O_RDONLY | O_CLOEXEC);
-	int fd = memfd_create("erlxc", MFD_CLOEXEC | MFD_ALLOW_SEALING);
-	ssize_t n = 1;
-
-	while (from >= 0 && fd >= 0 && n > 0)
-		n = sendfile(fd, from, NULL, 1u << 20);
-	if (n != 0 ||
-	    fcntl(fd, F_ADD_SEALS,
-		F_SEAL_SEAL | F_SEAL_SHRINK | F_SEAL_GROW | F_SEAL_WRITE) < 0)
-		fd_free(&fd);
-	return fd;
-}
-
-/*
- * A detached, read-only clone of the mount that the program is on. Nobody else
- * can reach that mount; the page cache stays shared.
- */
-int
-ns_program_seal(void)
-{
-	/* struct mount_attr, not in every libc: attr_set is the first. */
-	const uint64_t attr[4] = {RDONLY};
-	int fd = (int)syscall(
-	    SYS_open_tree, AT_FDCWD, "/proc/self/exe", CLONE | O_CLOEXEC);
-
-	if (fd >= 0 && syscall(SYS_mount_setattr, fd, "", AT_EMPTY_PATH, attr,
-			   sizeof(attr)) == 0)
-		return fd;
-	fd_free(&fd);
-	return program_copy();
 }
 
 /* --- Entering a container ------------------------------------------------ */
@@ -572,7 +178,7 @@ proc_start(pid_t pid)
 {
 	char text[1024], *p, *save = NULL;
 
-	if (!proc_read(pid, "stat", text, sizeof(text)) ||
+	if (!ns_proc_read(pid, "stat", text, sizeof(text)) ||
 	    (p = strrchr(text, ')')) == NULL)
 		return 0;
 	p = strtok_r(p, " ", &save);
@@ -630,7 +236,7 @@ limits_parse(struct entering *e)
 {
 	char text[4096], soft[32], hard[32], *rest = text, *line;
 
-	if (!proc_read(e->init->pid, "limits", text, sizeof(text)))
+	if (!ns_proc_read(e->init->pid, "limits", text, sizeof(text)))
 		return false;
 	strsep(&rest, "\n");
 	for (int r = 0; r < (int)RLIM_NLIMITS; r++) {
@@ -650,16 +256,16 @@ status_read(struct entering *e)
 	const pid_t pid = e->init->pid;
 	char text[16384];
 
-	if (!proc_read(pid, "status", text, sizeof(text)) ||
+	if (!ns_proc_read(pid, "status", text, sizeof(text)) ||
 	    !status_number(text, "\nCapBnd:", 16, &e->bounding) ||
 	    !status_number(text, "\nCapPrm:", 16, &e->permitted) ||
 	    !status_number(text, "\nNoNewPrivs:", 10, &e->no_new_privs))
 		return false;
 	status_number(text, "\nSeccomp:", 10, &e->seccomp); /* if there is */
-	if (!proc_read(pid, "oom_score_adj", text, sizeof(text)))
+	if (!ns_proc_read(pid, "oom_score_adj", text, sizeof(text)))
 		return false;
 	e->oom_score_adj = strtol(text, NULL, 10);
-	if (!proc_read(pid, "personality", text, sizeof(text)))
+	if (!ns_proc_read(pid, "personality", text, sizeof(text)))
 		return false;
 	e->personality = strtoul(text, NULL, 16);
 	for (int r = 0; r < (int)RLIM_NLIMITS; r++)
@@ -678,11 +284,11 @@ label_read(struct entering *e)
 	char its[sizeof(e->label) - 8], own[sizeof(e->label)], *mode;
 
 	errno = 0;
-	if (!proc_read(e->init->pid, "attr/current", its, sizeof(its)))
+	if (!ns_proc_read(e->init->pid, "attr/current", its, sizeof(its)))
 		return errno == 0 || errno == EINVAL || errno == ENOENT;
 	if (strlen(its) == sizeof(its) - 1)
 		return fail(ENAMETOOLONG);
-	proc_read(getpid(), "attr/current", own, sizeof(own));
+	ns_proc_read(getpid(), "attr/current", own, sizeof(own));
 	if (strcmp(its, own) == 0 || strncmp(its, "unconfined", 10) == 0)
 		return true;
 	its[strcspn(its, "\n")] = '\0';
@@ -717,7 +323,7 @@ namespace_look(pid_t pid, const char *name, char text[64])
 
 /* What changes less often than containers are entered: see ns_prepare(). */
 static char own_namespaces[NAMESPACES][64];
-static char *cgroup_mounts;
+static char *host_mounts;
 
 /* A link's text tells which: one file system has all namespaces. */
 static bool
@@ -749,10 +355,10 @@ host_look(void)
 		namespace_look(getpid(), namespaces[i].name, own_namespaces[i]);
 	if (mounts < 0)
 		mounts = open("/proc/self/mountinfo", O_RDONLY | O_CLOEXEC);
-	else if (cgroup_mounts != NULL && !polled(mounts, POLLPRI, 0))
+	else if (host_mounts != NULL && !polled(mounts, POLLPRI, 0))
 		return;
-	free(cgroup_mounts);
-	cgroup_mounts = mounts_read();
+	free(host_mounts);
+	host_mounts = cgroup_mounts();
 }
 
 /* --- Entering: cgroups ---------------------------------------------------- */
@@ -791,11 +397,11 @@ cgroup_open(const char *controllers, char *path)
 	char point[PATH_MAX], name[PATH_MAX + 16];
 	int fd;
 
-	path = hierarchy_find(cgroup_mounts, controllers, path, point);
+	path = cgroup_find(host_mounts, controllers, path, point);
 	if (path == NULL || strlen(point) + strlen(path) >= sizeof(point))
 		return fail(ENOENT);
 	strcat(point, path);
-	if (v2 || list_has(controllers, "freezer")) {
+	if (v2 || cgroup_has(controllers, "freezer")) {
 		snprintf(name, sizeof(name), "%s/%s", point,
 		    v2 ? "cgroup.events" : "freezer.state");
 		cgroups.states[v2] = open(name, O_RDONLY | O_CLOEXEC);
@@ -822,7 +428,7 @@ cgroups_open_all(char *text)
 	static char own[CGROUP_TEXT_MAX];
 	char *save = NULL, *path, *controllers;
 
-	ns_cgroup_read(getpid(), own, CGROUP_TEXT_MAX);
+	cgroup_read(getpid(), own, CGROUP_TEXT_MAX);
 	/* Of a text that was cut, a hierarchy may be missing. */
 	if (strlen(text) > CGROUP_TEXT_MAX - PATH_MAX)
 		return fail(E2BIG);
@@ -834,7 +440,7 @@ cgroups_open_all(char *text)
 		}
 		if (strstr(line, "/../") != NULL ||
 		    cgroups.n_tasks == HIERARCHIES_MAX ||
-		    (controllers = line_cut(line, &path)) == NULL)
+		    (controllers = cgroup_line(line, &path)) == NULL)
 			return fail(E2BIG);
 		if (!cgroup_open(controllers, path))
 			return false;
@@ -856,7 +462,7 @@ cgroups_open(struct entering *e)
 {
 	static char text[CGROUP_TEXT_MAX];
 
-	ns_cgroup_read(e->init->pid, text, CGROUP_TEXT_MAX);
+	cgroup_read(e->init->pid, text, CGROUP_TEXT_MAX);
 	if (*text != '\0' && !cgroups.ours && cgroups_known(e->init) &&
 	    strcmp(cgroups.text, text) == 0)
 		return true;
@@ -1120,7 +726,7 @@ oom_set(struct entering *e)
 	char text[32];
 	long own;
 
-	if (!proc_read(getpid(), "oom_score_adj", text, sizeof(text)))
+	if (!ns_proc_read(getpid(), "oom_score_adj", text, sizeof(text)))
 		return false;
 	if ((own = strtol(text, NULL, 10)) == e->oom_score_adj)
 		return true;
@@ -1766,7 +1372,7 @@ ns_attach(const struct ns_init *init, const struct ns_command *cmd,
 	static struct entering e;
 	int error;
 
-	if (cgroup_mounts == NULL)
+	if (host_mounts == NULL)
 		host_look();
 	e = (struct entering){.init = init, .cmd = cmd};
 	e.pts = e.null = e.cgroup_ns = -1;
@@ -1804,7 +1410,7 @@ session_has(pid_t pid, const pid_t *sessions, size_t n)
 	const char *p;
 	pid_t session;
 
-	if (proc_read(pid, "stat", text, sizeof(text)) == 0 ||
+	if (ns_proc_read(pid, "stat", text, sizeof(text)) == 0 ||
 	    (p = strrchr(text, ')')) == NULL ||
 	    sscanf(p, ") %c %*d %*d %d", &state, &session) != 2 || state == 'Z')
 		return false;
