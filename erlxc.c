@@ -57,14 +57,15 @@
 
 /* --- What the loop holds ----------------------------------------------- */
 
-enum role { ROLE_QUERY, ROLE_JOB, ROLE_GUARDIAN };
+enum role { ROLE_QUERY, ROLE_JOB, ROLE_GUARDIAN, ROLE_LISTENER };
 
 struct worker {
 	struct source src; /* our end of the socket; the worker's lifeline */
 	struct worker *next;
 	enum role role;
 	pid_t pid;
-	struct request *req; /* what it is at; NULL once that is answered */
+	struct request *req; /* what it is at, a listener what comes after it
+				too; NULL once that is answered */
 	const struct op *op;
 	struct ward *ward;       /* a guardian's */
 	struct stream *stream;   /* that it opens; a guardian's: init's */
@@ -97,8 +98,9 @@ static struct {
 	char line[LOG_LINE_MAX];
 	size_t linelen;
 	struct worker *workers, *query;
-	struct worker *spare;  /* to be sent into the container, or NULL */
-	struct worker *keeper; /* of sessions, or NULL */
+	struct worker *spare;    /* to be sent into the container, or NULL */
+	struct worker *keeper;   /* of sessions, or NULL */
+	struct worker *listener; /* to seccomp notifications, or NULL */
 	struct etf_writer
 	    words; /* for it: it may be at work, with a full socket */
 	struct unborn {
@@ -125,6 +127,8 @@ static struct {
 
 static void worker_ready(struct source *src);
 static void requests_pump(void);
+static void
+dispatch(const struct op *op, uint32_t id, const void *frame, size_t len);
 static void guard_update(void);
 
 void
@@ -853,6 +857,18 @@ guard_renew(void)
 		guard_tell(guardian_fork(NULL), TELL_RELEASE);
 }
 
+/* Without a listener the container's calls would wait for ever. */
+static void
+listen_unasked(void)
+{
+	static const uint8_t frame[] = "\203h\3a\0w\16seccomp_listenj";
+	bool known;
+
+	port.x.notify = false;
+	dispatch(
+	    op_find("seccomp_listen", 0, &known), 0, frame, sizeof(frame) - 1);
+}
+
 /* A call has succeeded; before its answer is sent. */
 static void
 call_after(const struct op *op, const void *frame, size_t len)
@@ -866,6 +882,8 @@ call_after(const struct op *op, const void *frame, size_t len)
 	}
 	if (port.x.name != name)
 		guard_renew();
+	if (port.x.notify)
+		listen_unasked();
 	if (op->flags & OP_RELOAD) {
 		op_close(&port.x);
 		op_open(&port.x);
@@ -886,14 +904,14 @@ call_after(const struct op *op, const void *frame, size_t len)
 static void
 worker_reply(struct worker *w, const struct call *call)
 {
+	struct request *req = request_take(&w->req);
 	struct stream *s = w->stream;
-	const bool wanted = call->verdict == OP_OK && w->req->id != 0;
+	const bool wanted = call->verdict == OP_OK && req->id != 0;
 
-	send_call(w->req->id, call);
-	if (w->req->op->flags & OP_EXCL)
+	send_call(req->id, call);
+	if (req->op->flags & OP_EXCL)
 		port.exclusive = false;
-	free(w->req);
-	w->req = NULL;
+	free(req);
 	if (s == NULL)
 		return;
 	if (wanted)
@@ -1128,13 +1146,18 @@ worker_ended(struct worker *w, int status)
 		port.spare = NULL;
 	if (port.keeper == w)
 		port.keeper = NULL;
+	if (port.listener == w)
+		port.listener = NULL;
 	while (polled(w->src.fd, POLLIN, 0))
 		worker_ready(&w->src);
 	source_close(&w->src);
 	if (WIFSIGNALED(status) && w->role == ROLE_GUARDIAN &&
 	    w->ward != NULL && (w->ward->monitor > 0 || port.halting))
 		worker_recover(w);
-	if (w->req != NULL) {
+	if (w->role == ROLE_LISTENER && WIFSIGNALED(status) && !w->req &&
+	    !port.halting)
+		listen_unasked();
+	while (w->req != NULL) {
 		call_lost(&call, status);
 		worker_reply(w, &call);
 		call_free(&call);
@@ -1288,6 +1311,37 @@ attach_run(const struct request *req)
 	return w;
 }
 
+/* Listens to the container's notifications until it ends, whatever the port's
+ * end is. */
+static struct worker *
+listener_fork(const struct request *req)
+{
+	struct worker *w;
+	int fd = -1;
+
+	if (!notify_prepare(port.listener != NULL))
+		return NULL;
+	w = worker_fork(ROLE_LISTENER, "erlxc-seccomp", req->op, NULL, &fd);
+	if (fd >= 0) {
+		op_forked(&port.x);
+		call_run(&port.x, fd, req);
+		notify_serve(&port.x, fd);
+	}
+	port.listener = w;
+	return w;
+}
+
+/* An answer for the listener; NULL: it has too many. */
+static struct worker *
+listener_ask(const struct request *req)
+{
+	struct worker *w = port.listener;
+	const ssize_t len = (ssize_t)(sizeof(*req) + req->len);
+
+	return send(w->src.fd, req, (size_t)len, MSG_NOSIGNAL) == len ? w
+								      : NULL;
+}
+
 /* Takes over `req`. */
 static void
 request_run(struct request *req)
@@ -1304,6 +1358,11 @@ request_run(struct request *req)
 		kept_ask(w, req);
 	} else if (op->flags & OP_KEPT && req->len <= QUERY_MAX) {
 		w = attach_run(req);
+	} else if (op->flags & OP_LISTEN) {
+		w = listener_fork(req);
+	} else if (op->flags & OP_ANSWER && port.listener != NULL &&
+		   req->len <= ANSWER_MAX) {
+		w = listener_ask(req);
 	} else {
 		w = job_fork(req);
 	}
@@ -1312,7 +1371,7 @@ request_run(struct request *req)
 		free(req);
 		return;
 	}
-	w->req = req;
+	request_append(&w->req, req);
 	if (op->flags & OP_EXCL)
 		port.exclusive = true;
 	if (w->role == ROLE_GUARDIAN)
@@ -1374,9 +1433,13 @@ cancel(uint32_t id)
 	    cancel_waiting(&port.waiting, id))
 		return;
 	for (struct worker *w = port.workers; w != NULL; w = w->next) {
-		if (w->req == NULL || w->req->id != id)
+		struct request *req = w->req;
+
+		while (req != NULL && req->id != id)
+			req = req->next;
+		if (req == NULL)
 			continue;
-		w->req->id = 0;
+		req->id = 0;
 		if (w->role == ROLE_GUARDIAN)
 			guardian_tell(w, TELL_CANCEL);
 		else if (w->role == ROLE_JOB && !(w->op->flags & OP_KEEP))

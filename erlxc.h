@@ -90,23 +90,26 @@ struct erlxc {
 	int port;            /* in a worker: its socket */
 	enum lifetime type;
 	bool daemonize;    /* start detached from the port */
+	bool notify;       /* it has a filter now that must be listened to */
 	int grace_ms;      /* for a clean shutdown; 0: kill at once */
 	const char *level; /* liblxc's log level: "error", "debug", ... */
 };
 
 /* How a row runs; see design.md, section 3. */
 enum {
-	OP_INLINE = 0,      /* in the port: memory or one small file */
-	OP_QUERY = 1 << 0,  /* in the query worker, QUERY_TIMEOUT_MS */
-	OP_JOB = 1 << 1,    /* in a worker of its own */
-	OP_EXCL = 1 << 2,   /* with OP_JOB: one at a time */
-	OP_RELOAD = 1 << 3, /* after success the handle is opened anew */
-	OP_CONFIG = 1 << 4, /* changes the handle: the query worker retires */
-	OP_GUARD = 1 << 5,  /* with OP_JOB: below a guardian */
-	OP_KEEP = 1 << 6,   /* with OP_JOB: never killed half-way; finishes */
-	OP_BARE = 1 << 7,   /* needs no handle */
-	OP_STREAM = 1 << 8, /* with OP_JOB: opens a stream */
-	OP_KEPT = 1 << 9    /* with OP_JOB: by a worker forked before */
+	OP_INLINE = 0,       /* in the port: memory or one small file */
+	OP_QUERY = 1 << 0,   /* in the query worker, QUERY_TIMEOUT_MS */
+	OP_JOB = 1 << 1,     /* in a worker of its own */
+	OP_EXCL = 1 << 2,    /* with OP_JOB: one at a time */
+	OP_RELOAD = 1 << 3,  /* after success the handle is opened anew */
+	OP_CONFIG = 1 << 4,  /* changes the handle: the query worker retires */
+	OP_GUARD = 1 << 5,   /* with OP_JOB: below a guardian */
+	OP_KEEP = 1 << 6,    /* with OP_JOB: never killed half-way; finishes */
+	OP_BARE = 1 << 7,    /* needs no handle */
+	OP_STREAM = 1 << 8,  /* with OP_JOB: opens a stream */
+	OP_KEPT = 1 << 9,    /* with OP_JOB: by a worker forked before */
+	OP_LISTEN = 1 << 10, /* with OP_JOB: the worker becomes the listener */
+	OP_ANSWER = 1 << 11 /* with OP_JOB: for the listener, if there is one */
 };
 
 /* How a process ends when its row's deadline passes inside liblxc, which
@@ -147,6 +150,15 @@ struct ns_command {
 	} err; /* of pipes */
 };
 
+/* What becomes of a system call: it returns `value`, fails with `error`, or is
+ * done by the kernel as if there were no filter. */
+struct notify_answer {
+	uint64_t id;
+	int64_t value;
+	int error;
+	bool go_on;
+};
+
 /* One call: what a row reads and what it leaves. */
 struct call {
 	struct erlxc *x;
@@ -155,6 +167,7 @@ struct call {
 	char *text[3]; /* the arguments, by their kinds: see op->args */
 	int number;
 	struct strings argv, env, groups;
+	struct notify_answer answer;
 	struct etf_bytes data;
 	struct ns_command cmd;
 	pid_t pid; /* of the process that was born */
@@ -348,6 +361,25 @@ void streams_sweep(void);
 /* The sessions of all commands, pid_t each, malloc'd. */
 struct etf_bytes streams_sessions(void);
 
+/* --- notify.c ---------------------------------------------------------- */
+
+#define ANSWER_MAX 4096u /* bytes of an answer's frame */
+
+/* In the listener: answers a call that waits. Returns 0 or errno: ENOENT when it
+ * does not wait (any more), EINVAL for what the kernel does not take. */
+int notify_answer(const struct notify_answer *answer);
+
+/* In the port, before a listener is forked: a `fresh` one, or one that knows what
+ * waited for the last one. False: no memory. */
+bool notify_prepare(bool fresh);
+
+/* This process becomes the listener at the filter's descriptor; a call waits for
+ * `wait_ms` at most. */
+void notify_listen(int fd, int wait_ms);
+
+/* The life of the listener, if this process is one; `port`: its socket. */
+void notify_serve(struct erlxc *x, int port) __attribute__((noreturn));
+
 /* --- lxcops.c ---------------------------------------------------------- */
 
 /* The row, or NULL; *known says whether the name has a row of any arity. */
@@ -389,6 +421,11 @@ void op_put_started(struct etf_writer *w, const struct erlxc *x, pid_t pid);
 
 /* liblxc's version as text, "" without liblxc. */
 const char *op_lxc_version(void);
+
+/* The descriptor of the notifications that init's seccomp filter makes, from the
+ * monitor, and in x->init the init; waits for one that reboots. -1: it does not
+ * run. */
+int op_notify_fd(struct erlxc *x);
 
 /*
  * A guardian's child: waits until the monitor's container runs its init's

@@ -304,9 +304,69 @@ get_command(struct call *call)
 	call->cmd.groups = call->groups.v;
 }
 
+static const struct {
+	int number;
+	const char *name;
+} posix[] = {{EIO, "eio"}, {ENOENT, "enoent"}, {EACCES, "eacces"},
+    {EPERM, "eperm"}, {EBUSY, "ebusy"}, {ENOEXEC, "enoexec"},
+    {EINVAL, "einval"}, {ENOTDIR, "enotdir"}, {EISDIR, "eisdir"},
+    {ELOOP, "eloop"}, {ENOMEM, "enomem"}, {ENOSPC, "enospc"},
+    {EMFILE, "emfile"}, {ENFILE, "enfile"}, {ENODEV, "enodev"},
+    {ENXIO, "enxio"}, {EEXIST, "eexist"}, {EAGAIN, "eagain"}, {EROFS, "erofs"},
+    {ESRCH, "esrch"}, {E2BIG, "e2big"}, {ENAMETOOLONG, "enametoolong"},
+    {EOPNOTSUPP, "enotsup"}, {ENOSYS, "enosys"}, {EFAULT, "efault"},
+    {EINTR, "eintr"}};
+
+static const char *
+posix_name(int number)
+{
+	size_t i = sizeof(posix) / sizeof(*posix);
+
+	while (--i > 0)
+		if (posix[i].number == number)
+			break;
+	return posix[i].name;
+}
+
+/* 0: it is none of them. */
+static int
+posix_number(const char *name)
+{
+	for (size_t i = 0; i < sizeof(posix) / sizeof(*posix); i++)
+		if (strcmp(posix[i].name, name) == 0)
+			return posix[i].number;
+	return 0;
+}
+
+/* {value, V} | {errno, E} | continue: what becomes of a system call. */
+static void
+get_answer(struct etf_reader *in, struct notify_answer *answer)
+{
+	static const char *const go_on[] = {"continue", NULL};
+	static const char *const kinds[] = {"value", "errno", NULL};
+	char name[16];
+
+	answer->go_on = etf_peek(in) == ETF_ATOM;
+	if (answer->go_on) {
+		get_word(in, go_on);
+		return;
+	}
+	etf_get_tuple(in, 2);
+	if (get_word(in, kinds) == 0) {
+		answer->value = etf_get_int(in, INT64_MIN, INT64_MAX);
+	} else if (etf_peek(in) != ETF_ATOM) {
+		answer->error = (int)etf_get_int(in, 1, 4095);
+	} else {
+		etf_get_atom(in, name, sizeof(name));
+		answer->error = posix_number(name);
+		if (answer->error == 0)
+			etf_fail(in, ETF_RANGE);
+	}
+}
+
 /* The arguments, a letter each in the table. In call->number: b 0 or 1, n 0 and
  * up, l a lifetime, s a timeout. In call->argv: a. In call->cmd: c, which is the
- * only one beside a. In call->data: d. The next of call->text: t
+ * only one beside a. In call->data: d. In call->answer: i whose, r which. The next of call->text: t
  * any text, p a path, P an absolute one, E the empty text, F an address family
  * or none, G a cgroup's file, N a container's name, S states, T a template. */
 static bool
@@ -320,6 +380,10 @@ args_read(struct call *call)
 			get_argv(in, &call->argv);
 		else if (*kind == 'c')
 			get_command(call);
+		else if (*kind == 'i')
+			call->answer.id = etf_get_uint(in, UINT64_MAX);
+		else if (*kind == 'r')
+			get_answer(in, &call->answer);
 		else if (*kind == 'd')
 			call->data = etf_get_binary(in);
 		else if (strchr("blns", *kind) != NULL)
@@ -398,6 +462,7 @@ renamed_to(struct erlxc *x, struct etf_reader *in)
 #define LOCK_WAIT_MS 1000       /* for another process's lock on a container */
 #define WAIT_STEP_US 20000      /* between two looks at a stopped container */
 #define ATTACH_TIMEOUT_MS 10000 /* for entering a container */
+#define NOTIFY_MS 5000          /* for what Erlang decides of a call */
 #define STOP_TIMEOUT_MS 30000   /* for what liblxc does not bound */
 
 static int log_fd;  /* the memfd that liblxc's log goes to, or 0 */
@@ -1212,29 +1277,6 @@ start_refuse(struct call *call)
 		reply_error(call, "ebusy", "it is running");
 }
 
-static const struct {
-	int number;
-	const char *name;
-} posix[] = {{EIO, "eio"}, {ENOENT, "enoent"}, {EACCES, "eacces"},
-    {EPERM, "eperm"}, {EBUSY, "ebusy"}, {ENOEXEC, "enoexec"},
-    {EINVAL, "einval"}, {ENOTDIR, "enotdir"}, {EISDIR, "eisdir"},
-    {ELOOP, "eloop"}, {ENOMEM, "enomem"}, {ENOSPC, "enospc"},
-    {EMFILE, "emfile"}, {ENFILE, "enfile"}, {ENODEV, "enodev"},
-    {ENXIO, "enxio"}, {EEXIST, "eexist"}, {EAGAIN, "eagain"}, {EROFS, "erofs"},
-    {ESRCH, "esrch"}, {E2BIG, "e2big"}, {ENAMETOOLONG, "enametoolong"},
-    {EOPNOTSUPP, "enotsup"}};
-
-static const char *
-posix_name(int number)
-{
-	size_t i = sizeof(posix) / sizeof(*posix);
-
-	while (--i > 0)
-		if (posix[i].number == number)
-			break;
-	return posix[i].name;
-}
-
 /* liblxc's messages begin with an errno's text where there is one. The last
  * counts: those before it may be of things that were optional. */
 static const char *
@@ -1406,6 +1448,73 @@ op_console(struct call *call, struct lxc_container *c)
 	}
 }
 
+/* --- Rows: seccomp notifications --------------------------------------- */
+int
+op_notify_fd(struct erlxc *x)
+{
+	struct lxc_container *c = x->c;
+	int fd = -1;
+
+	for (int i = 0; i < 100 && fd < 0; i++) {
+		usleep(i > 0 ? WAIT_STEP_US : 0);
+		deadline(QUERY_TIMEOUT_MS, WORKER_TIMEOUT);
+		if (c == NULL || is_stopped(c))
+			break;
+		if (init_identify(x) == 0)
+			fd = c->seccomp_notify_fd_active(c);
+	}
+	deadline(-1, 0);
+	return fd;
+}
+
+static void
+op_seccomp_listen(struct call *call, struct lxc_container *c)
+{
+	AUTO_STRING proxy =
+	    fetch(c, c->get_config_item, "lxc.seccomp.notify.proxy");
+	const char *why = "lxc.seccomp.notify.proxy is set";
+	int fd = -1;
+
+	if (proxy == NULL || *proxy == '\0') {
+		fd = op_notify_fd(call->x);
+		why = "not running, or its profile does not notify";
+	}
+	if (fd >= 0)
+		notify_listen(fd, *call->op->args ? call->number : NOTIFY_MS);
+	reply_bool(call, fd >= 0, why);
+}
+
+static void
+op_seccomp_respond(struct call *call, struct lxc_container *c)
+{
+	const int number = notify_answer(&call->answer);
+
+	(void)c;
+	reply_bool(call, number == 0,
+	    number == ENOENT ? "no such call waits" : strerror(number));
+}
+
+/* Of a start that has succeeded. */
+static void
+started(struct erlxc *x, struct etf_reader *in)
+{
+	AUTO_STRING proxy =
+	    fetch(x->c, x->c->get_config_item, "lxc.seccomp.notify.proxy");
+	AUTO_STRING profile =
+	    fetch(x->c, x->c->get_config_item, "lxc.seccomp.profile");
+	AUTO_STRING line = NULL;
+	AUTO_FILE f = NULL;
+	struct stat st;
+	size_t size = 0;
+
+	(void)in;
+	if (profile && *profile && !(proxy && *proxy) &&
+	    stat(profile, &st) == 0 && S_ISREG(st.st_mode))
+		f = fopen(profile, "re");
+	while (f != NULL && !x->notify && getline(&line, &size, f) > 0)
+		x->notify = strstr(line, " notify") != NULL;
+}
+
 /* chroot_dir, chroot_file, chroot_copy: what is put into the rootfs. */
 static void
 op_chroot(struct call *call, struct lxc_container *c)
@@ -1529,6 +1638,7 @@ NOTHING(void, op_close, )
 NOTHING(void, op_forked, )
 NOTHING(void, op_spare, )
 NOTHING(bool, op_watch, false)
+NOTHING(int, op_notify_fd, -1)
 NOTHING(bool, op_down, false)
 NOTHING(bool, op_discard, false)
 
@@ -1574,12 +1684,15 @@ static const struct op ops[] = {
 	{"rename", "N", DISK | OP_KEEP | OP_RELOAD, LXC(op_rename), renamed_to},
 	{"running", "", OP_QUERY, LXC(op_state), NULL},
 	{"save_config", "p", DISK | OP_KEEP, LXC(op_save_config), NULL},
+	{"seccomp_listen", "", OP_JOB | OP_KEEP | OP_LISTEN, LXC(op_seccomp_listen), NULL},
+	{"seccomp_listen", "n", OP_JOB | OP_KEEP | OP_LISTEN, LXC(op_seccomp_listen), NULL},
+	{"seccomp_respond", "ir", OP_JOB | OP_ANSWER, LXC(op_seccomp_respond), NULL},
 	{"set_cgroup_item", "Gt", OP_QUERY, LXC(op_set_cgroup_item), NULL},
 	{"set_config_item", "tt", OP_CONFIG, LXC(op_config_item), NULL},
 	{"set_config_path", "P", OP_CONFIG, LXC(op_set_config_path), NULL},
 	{"shutdown", "n", OP_JOB, LXC(op_shutdown), NULL},
-	{"start", "ba", DISK | OP_GUARD, LXC(op_start), NULL},
-	{"start", "bac", DISK | OP_GUARD | OP_STREAM, LXC(op_start), NULL},
+	{"start", "ba", DISK | OP_GUARD, LXC(op_start), LXC(started)},
+	{"start", "bac", DISK | OP_GUARD | OP_STREAM, LXC(op_start), LXC(started)},
 	{"state", "", OP_QUERY, LXC(op_state), NULL},
 	{"stop", "", OP_JOB, LXC(op_stop), NULL},
 	{"type", "", OP_BARE, op_type, NULL},

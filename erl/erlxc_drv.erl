@@ -69,8 +69,11 @@
 %% answer; the port has too many jobs; a worker died of a signal in the call.
 -type info() :: #{version := binary(), protocol := ?PROTOCOL, engines := [lxc | ns],
     liblxc := binary(), os_pid := pos_integer(), atom() => term()}.
--type event() :: {state, binary()} | {exited, exited()}.
-%% The container has come to another state; its init has ended.
+-type event() :: {state, binary()} | {exited, exited()}
+    | {seccomp, Id :: non_neg_integer(), #{pid := pos_integer(), nr := integer(),
+        arch := non_neg_integer(), args := [non_neg_integer()]}}.
+%% The container has come to another state; its init has ended; a process of it waits in
+%% a system call, see {@link liblxc:seccomp_respond/3}.
 -type exited() :: {exit_status, 0..255} | {signal, 1..64} | unknown.
 -type message() ::
     {?MODULE, container(), Stream :: non_neg_integer(),
@@ -457,7 +460,7 @@ vocabulary() ->
         none, all, active, defined, temporary, transient, permanent, attach, console, write, eof,
         resize, close, ack, data, stdout, stderr, dropped, exit, closed, init, cgroup, label,
         limits, pty, stdio, setns, root, fork, session, terminal, user, group, caps, no_new_privs,
-        seccomp, cd].
+        seccomp, cd, pid, nr, arch, args].
 
 %% A data frame is told by its bytes, as binary_to_term/2 would copy the data:
 %% up to 64 KiB, thousands of times a second. Another encoding is a term as others.
@@ -486,6 +489,9 @@ frame({raise, Id, Class}, State) -> answer(Id, {raise, Class}, State);
 frame({exit, Stream, Status}, State) ->
     closing(close, [Stream], pass(Stream, {exit, Status}, State));
 frame({dropped, Stream, N}, State) -> pass(Stream, {dropped, N}, State);
+frame({event, {seccomp, Id, _}}, #state{subscribers = []} = State) ->
+    request(0, seccomp_respond, [Id, {errno, enosys}], State),
+    State;
 frame({event, Event}, #state{subscribers = Subs} = State) ->
     lists:foreach(fun(Pid) -> Pid ! {erlxc, self(), Event} end, Subs),
     State;

@@ -26,6 +26,7 @@
 -export([create/6, defined/1, destroy/1, rename/2]).
 -export([daemonize/2, start/1, start/3, stop/1, shutdown/2, reboot/1, freeze/1, unfreeze/1]).
 -export([state/1, running/1, init_pid/1, wait/3]).
+-export([seccomp_listen/1, seccomp_listen/2, seccomp_respond/3]).
 -export([get_interfaces/1, get_ips/4, get_cgroup_item/2, set_cgroup_item/3]).
 -export_type([container/0, filter/0]).
 
@@ -242,6 +243,30 @@ get_cgroup_item(C, Key) -> call(C, get_cgroup_item, [Key]).
 %% @doc Writes a running container's cgroup file.
 -spec set_cgroup_item(container(), iodata(), iodata()) -> boolean().
 set_cgroup_item(C, Key, Value) -> call(C, set_cgroup_item, [Key, Value]).
+
+%% --- System calls that a profile marks `notify' ---------------------------
+%% @equiv seccomp_listen(C, 5000)
+-spec seccomp_listen(container()) -> boolean().
+seccomp_listen(C) -> call(C, seccomp_listen, []).
+%% @doc Has a running container's notifications sent to the driver's subscribers, {@link
+%% erlxc_drv:subscribe/1}, as `{erlxc, C, {seccomp, Id, Call}}', where Call has the
+%% process's `pid' on the host, the system call's number `nr' in the architecture `arch',
+%% and its six `args'. A call that is not answered within Timeout milliseconds fails with
+%% ENOSYS, also when nobody is subscribed, and when the Erlang side is gone.
+%%
+%% A start by this driver does this by itself, with 5 seconds: otherwise such a call
+%% would wait for ever. The last to listen has all notifications. `false': it does not
+%% run, its profile notifies of nothing, or `lxc.seccomp.notify.proxy' does it.
+%% `c->seccomp_notify_fd_active()'.
+-spec seccomp_listen(container(), non_neg_integer()) -> boolean().
+seccomp_listen(C, Timeout) -> call(C, seccomp_listen, [Timeout]).
+
+%% @doc Decides a call that waits: it returns a value, fails with an error (a number or
+%% its name), or is carried out. Before `continue', mind that the process can change what
+%% its arguments point to after you have looked. `false': it does not wait (any more).
+-spec seccomp_respond(container(), non_neg_integer(),
+    {value, integer()} | {errno, 1..4095 | file:posix()} | continue) -> boolean().
+seccomp_respond(C, Id, Answer) -> call(C, seccomp_respond, [Id, Answer]).
 
 %% -------------------------------------------------------------------------
 
