@@ -127,6 +127,7 @@ static struct {
 
 static void worker_ready(struct source *src);
 static void requests_pump(void);
+static void request_run(struct request *req);
 static void
 dispatch(const struct op *op, uint32_t id, const void *frame, size_t len);
 static void guard_update(void);
@@ -183,6 +184,42 @@ bool
 polled(int fd, short events, int ms)
 {
 	return poll(&(struct pollfd){fd, events, 0}, 1, ms) > 0;
+}
+
+bool
+fd_send(int socket, const void *data, size_t len, int fd)
+{
+	union {
+		struct cmsghdr head;
+		char bytes[CMSG_SPACE(sizeof(fd))];
+	} control = {.head = {CMSG_LEN(sizeof(fd)), SOL_SOCKET, SCM_RIGHTS}};
+	struct iovec iov = {(void *)(uintptr_t)data, len};
+	const struct msghdr msg = {.msg_iov = &iov,
+	    .msg_iovlen = 1,
+	    .msg_control = &control,
+	    .msg_controllen = sizeof(control)};
+
+	memcpy(CMSG_DATA(&control.head), &fd, sizeof(fd));
+	return sendmsg(socket, &msg, MSG_NOSIGNAL) == (ssize_t)len;
+}
+
+bool
+fd_receive(int socket, void *data, size_t len, int *fd)
+{
+	union {
+		struct cmsghdr head;
+		char bytes[CMSG_SPACE(sizeof(*fd))];
+	} control;
+	struct iovec iov = {data, len};
+	struct msghdr msg = {.msg_iov = &iov,
+	    .msg_iovlen = 1,
+	    .msg_control = &control,
+	    .msg_controllen = sizeof(control)};
+	const ssize_t n = recvmsg(socket, &msg, MSG_CMSG_CLOEXEC | MSG_WAITALL);
+
+	if (n > 0 && CMSG_FIRSTHDR(&msg) != NULL)
+		memcpy(fd, CMSG_DATA(&control.head), sizeof(*fd));
+	return n == (ssize_t)len;
 }
 
 bool
@@ -701,35 +738,49 @@ struct born {
 	bool has[BORN_FDS];
 };
 
+/* A message of a worker's to the port, with `n` descriptors. The socket is
+ * empty: at once or not at all. */
+static void
+worker_tell(const struct erlxc *x, enum verdict verdict, const void *data,
+    size_t len, const int *fds, size_t n)
+{
+	struct message m = {verdict, (uint32_t)len, 0};
+	struct iovec iov[] = {{&m, sizeof(m)}, {(void *)(uintptr_t)data, len}};
+	union {
+		struct cmsghdr head;
+		char bytes[CMSG_SPACE(BORN_FDS * sizeof(int))];
+	} control = {
+	    .head = {CMSG_LEN(n * sizeof(*fds)), SOL_SOCKET, SCM_RIGHTS}};
+	struct msghdr msg = {.msg_iov = iov,
+	    .msg_iovlen = 2,
+	    .msg_control = &control,
+	    .msg_controllen = CMSG_SPACE(n * sizeof(*fds))};
+
+	memcpy(CMSG_DATA(&control.head), fds, n * sizeof(*fds));
+	if (sendmsg(x->port, &msg, MSG_NOSIGNAL) < 0)
+		_exit(WORKER_LIMIT);
+}
+
 void
 worker_born(const struct erlxc *x, pid_t pid, const int fds[3])
 {
 	const int all[BORN_FDS] = {fds[0], fds[1], fds[2], x->init.pidfd};
 	struct born born = {.pid = pid, .init = x->init};
-	struct message m = {OP_BORN, sizeof(born), 0};
-	struct iovec iov[] = {{&m, sizeof(m)}, {&born, sizeof(born)}};
-	union {
-		struct cmsghdr head;
-		char bytes[CMSG_SPACE(sizeof(all))];
-	} control = {0};
-	struct msghdr msg = {
-	    .msg_iov = iov, .msg_iovlen = 2, .msg_control = &control};
-	size_t size = 0;
+	int there[BORN_FDS];
+	size_t n = 0;
 
 	for (int i = 0; i < BORN_FDS; i++) {
 		born.has[i] = (i < 3 || x->init.pid > 0) && all[i] >= 0;
-		if (!born.has[i])
-			continue;
-		memcpy(CMSG_DATA(&control.head) + size, &all[i], sizeof(int));
-		size += sizeof(int);
+		if (born.has[i])
+			there[n++] = all[i];
 	}
-	control.head.cmsg_level = SOL_SOCKET;
-	control.head.cmsg_type = SCM_RIGHTS;
-	control.head.cmsg_len = CMSG_LEN(size);
-	msg.msg_controllen = CMSG_SPACE(size);
-	/* The socket is empty: at once or not at all. */
-	if (sendmsg(x->port, &msg, MSG_NOSIGNAL) < 0)
-		_exit(WORKER_LIMIT);
+	worker_tell(x, OP_BORN, &born, sizeof(born), there, n);
+}
+
+void
+worker_notifies(const struct erlxc *x, int fd)
+{
+	worker_tell(x, OP_NOTIFY, NULL, 0, &fd, 1);
 }
 
 /*
@@ -1040,6 +1091,30 @@ worker_event(struct worker *w, const struct call *call)
 	w->stream = NULL;
 }
 
+/* A command that a worker has entered notifies: the listener, which may have to
+ * be made for it, takes it over. */
+static void
+listener_add(struct worker *w)
+{
+	static const struct op op = {
+	    .name = "", .flags = OP_JOB | OP_KEEP | OP_LISTEN};
+	int fd = -1, socket = -1;
+
+	if (w->nfds == 1)
+		fd = w->fds[--w->nfds];
+	if (fd >= 0 && port.listener == NULL && notify_prepare()) {
+		port.listener = worker_fork(
+		    ROLE_LISTENER, "erlxc-seccomp", &op, NULL, &socket);
+		if (socket >= 0) {
+			notify_also(fd);
+			notify_serve(&port.x, socket);
+		}
+	} else if (fd >= 0 && port.listener != NULL) {
+		notify_pass(port.listener->src.fd, fd);
+	}
+	fd_free(&fd);
+}
+
 /* Takes the complete messages out of a worker's inbox. */
 static void
 worker_messages(struct worker *w)
@@ -1063,6 +1138,8 @@ worker_messages(struct worker *w)
 			call_after(w->req->op, w->req->frame, w->req->len);
 		if (call.verdict == OP_BORN)
 			worker_bore(w, call.result.data);
+		else if (call.verdict == OP_NOTIFY)
+			listener_add(w);
 		else if (call.verdict == OP_EVENT)
 			worker_event(w, &call);
 		else if (w->req != NULL)
@@ -1132,6 +1209,17 @@ worker_recover(struct worker *w)
 	w->req = NULL;
 }
 
+/* Of its own accord, when there was nothing to listen to any more: it has not
+ * seen what it was asked then. Else another takes its place. */
+static void
+listener_ended(struct worker *w, int status)
+{
+	if (WIFSIGNALED(status) && w->req == NULL)
+		listen_unasked();
+	while (!WIFSIGNALED(status) && w->req != NULL)
+		request_run(request_take(&w->req));
+}
+
 /* The worker has been reaped. What it has sent is read first; a call that it
  * left unanswered ends by its status. */
 static void
@@ -1154,9 +1242,8 @@ worker_ended(struct worker *w, int status)
 	if (WIFSIGNALED(status) && w->role == ROLE_GUARDIAN &&
 	    w->ward != NULL && (w->ward->monitor > 0 || port.halting))
 		worker_recover(w);
-	if (w->role == ROLE_LISTENER && WIFSIGNALED(status) && !w->req &&
-	    !port.halting)
-		listen_unasked();
+	if (w->role == ROLE_LISTENER && !port.halting)
+		listener_ended(w, status);
 	while (w->req != NULL) {
 		call_lost(&call, status);
 		worker_reply(w, &call);
@@ -1319,7 +1406,7 @@ listener_fork(const struct request *req)
 	struct worker *w;
 	int fd = -1;
 
-	if (!notify_prepare(port.listener != NULL))
+	if (!notify_prepare())
 		return NULL;
 	w = worker_fork(ROLE_LISTENER, "erlxc-seccomp", req->op, NULL, &fd);
 	if (fd >= 0) {
@@ -1358,11 +1445,11 @@ request_run(struct request *req)
 		kept_ask(w, req);
 	} else if (op->flags & OP_KEPT && req->len <= QUERY_MAX) {
 		w = attach_run(req);
-	} else if (op->flags & OP_LISTEN) {
-		w = listener_fork(req);
-	} else if (op->flags & OP_ANSWER && port.listener != NULL &&
+	} else if (op->flags & OP_LISTEN && port.listener != NULL &&
 		   req->len <= ANSWER_MAX) {
 		w = listener_ask(req);
+	} else if (op->flags & OP_LISTEN && *op->args != 'i') {
+		w = listener_fork(req);
 	} else {
 		w = job_fork(req);
 	}

@@ -97,19 +97,18 @@ struct erlxc {
 
 /* How a row runs; see design.md, section 3. */
 enum {
-	OP_INLINE = 0,       /* in the port: memory or one small file */
-	OP_QUERY = 1 << 0,   /* in the query worker, QUERY_TIMEOUT_MS */
-	OP_JOB = 1 << 1,     /* in a worker of its own */
-	OP_EXCL = 1 << 2,    /* with OP_JOB: one at a time */
-	OP_RELOAD = 1 << 3,  /* after success the handle is opened anew */
-	OP_CONFIG = 1 << 4,  /* changes the handle: the query worker retires */
-	OP_GUARD = 1 << 5,   /* with OP_JOB: below a guardian */
-	OP_KEEP = 1 << 6,    /* with OP_JOB: never killed half-way; finishes */
-	OP_BARE = 1 << 7,    /* needs no handle */
-	OP_STREAM = 1 << 8,  /* with OP_JOB: opens a stream */
-	OP_KEPT = 1 << 9,    /* with OP_JOB: by a worker forked before */
-	OP_LISTEN = 1 << 10, /* with OP_JOB: the worker becomes the listener */
-	OP_ANSWER = 1 << 11 /* with OP_JOB: for the listener, if there is one */
+	OP_INLINE = 0,      /* in the port: memory or one small file */
+	OP_QUERY = 1 << 0,  /* in the query worker, QUERY_TIMEOUT_MS */
+	OP_JOB = 1 << 1,    /* in a worker of its own */
+	OP_EXCL = 1 << 2,   /* with OP_JOB: one at a time */
+	OP_RELOAD = 1 << 3, /* after success the handle is opened anew */
+	OP_CONFIG = 1 << 4, /* changes the handle: the query worker retires */
+	OP_GUARD = 1 << 5,  /* with OP_JOB: below a guardian */
+	OP_KEEP = 1 << 6,   /* with OP_JOB: never killed half-way; finishes */
+	OP_BARE = 1 << 7,   /* needs no handle */
+	OP_STREAM = 1 << 8, /* with OP_JOB: opens a stream */
+	OP_KEPT = 1 << 9,   /* with OP_JOB: by a worker forked before */
+	OP_LISTEN = 1 << 10 /* with OP_JOB: in the listener */
 };
 
 /* How a process ends when its row's deadline passes inside liblxc, which
@@ -125,7 +124,8 @@ enum verdict {
 	OP_FAILED, /* the result says failure, the reason why */
 	OP_RAISE,  /* the result is the class: badarg, notsup, ... */
 	OP_EVENT,  /* no row's: the result is what has happened */
-	OP_BORN    /* no row's: see worker_born() */
+	OP_BORN,   /* no row's: see worker_born() */
+	OP_NOTIFY  /* no row's: see worker_notifies() */
 };
 
 struct strings {
@@ -190,6 +190,11 @@ struct op {
 /* Sends Erlang what is left for it, says so on standard error, and exits. */
 void die(int status, const char *fmt, ...)
     __attribute__((format(printf, 2, 3), noreturn));
+
+/* Bytes, all or none, and one descriptor, through a Unix socket. *fd stays what
+ * it was when none came along. */
+bool fd_send(int socket, const void *data, size_t len, int fd);
+bool fd_receive(int socket, void *data, size_t len, int *fd);
 
 /* --- erlxc.c, for guardians -------------------------------------------- */
 
@@ -317,6 +322,10 @@ void put_status(struct etf_writer *w, bool known, int status);
  */
 void worker_born(const struct erlxc *x, pid_t pid, const int fds[3]);
 
+/* In a worker: what listens to its command's notifications becomes the port's,
+ * for the listener. */
+void worker_notifies(const struct erlxc *x, int fd);
+
 /* --- stream.c ---------------------------------------------------------- */
 
 enum stream_kind { STREAM_PIPES, STREAM_TTY, STREAM_INIT, STREAM_CONSOLE };
@@ -363,19 +372,26 @@ struct etf_bytes streams_sessions(void);
 
 /* --- notify.c ---------------------------------------------------------- */
 
+#define NOTIFY_MS 5000   /* for what Erlang decides of a call */
 #define ANSWER_MAX 4096u /* bytes of an answer's frame */
 
 /* In the listener: answers a call that waits. Returns 0 or errno: ENOENT when it
  * does not wait (any more), EINVAL for what the kernel does not take. */
 int notify_answer(const struct notify_answer *answer);
 
-/* In the port, before a listener is forked: a `fresh` one, or one that knows what
- * waited for the last one. False: no memory. */
-bool notify_prepare(bool fresh);
+/* In the port, before a listener is forked. False: no memory. */
+bool notify_prepare(void);
 
-/* This process becomes the listener at the filter's descriptor; a call waits for
- * `wait_ms` at most. */
+/* This process becomes the listener at the descriptor of init's filter; a call
+ * waits for `wait_ms` at most. */
 void notify_listen(int fd, int wait_ms);
+
+/* The same at one of a command that was entered; closed by this. */
+void notify_also(int fd);
+
+/* In the port: has the listener at the other end of `socket` do that. False: it
+ * cannot take it. */
+bool notify_pass(int socket, int fd);
 
 /* The life of the listener, if this process is one; `port`: its socket. */
 void notify_serve(struct erlxc *x, int port) __attribute__((noreturn));
@@ -532,17 +548,23 @@ void ns_forget(void);
  * told. */
 void ns_rehearse(const struct ns_init *init);
 
+/* Whom ns_attach() tells, with `arg`: that the child exists and waits, with its
+ * pid and our ends of its descriptors, see worker_born(); where the calls are
+ * decided that its filters notify of, seccomp_unotify(2), if they do. */
+struct ns_teller {
+	void (*born)(void *arg, pid_t pid, const int fds[3]);
+	void (*notifies)(void *arg, int fd);
+	void *arg;
+};
+
 /*
  * Runs a command inside the container of `init`, as a child of this process's
- * parent (CLONE_PARENT), with no more privileges than init has. `born` is
- * called once the child exists and waits, with its pid and our ends of its
- * descriptors, see worker_born(). Returns 0 when the command was executed, else
+ * parent (CLONE_PARENT), with no more privileges than init has. Returns 0 when the command was executed, else
  * errno, and in *stage what failed (NULL: exec itself). This process is not
  * what it was then: it can only report and exit. setns(2).
  */
 int ns_attach(const struct ns_init *init, const struct ns_command *cmd,
-    const char **stage, void (*born)(void *arg, pid_t pid, const int fds[3]),
-    void *arg);
+    const char **stage, const struct ns_teller *tell);
 
 /*
  * Reads struct session_word from `fd` until its end, then kills all processes

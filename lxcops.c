@@ -317,17 +317,6 @@ static const struct {
     {EOPNOTSUPP, "enotsup"}, {ENOSYS, "enosys"}, {EFAULT, "efault"},
     {EINTR, "eintr"}};
 
-static const char *
-posix_name(int number)
-{
-	size_t i = sizeof(posix) / sizeof(*posix);
-
-	while (--i > 0)
-		if (posix[i].number == number)
-			break;
-	return posix[i].name;
-}
-
 /* 0: it is none of them. */
 static int
 posix_number(const char *name)
@@ -462,7 +451,6 @@ renamed_to(struct erlxc *x, struct etf_reader *in)
 #define LOCK_WAIT_MS 1000       /* for another process's lock on a container */
 #define WAIT_STEP_US 20000      /* between two looks at a stopped container */
 #define ATTACH_TIMEOUT_MS 10000 /* for entering a container */
-#define NOTIFY_MS 5000          /* for what Erlang decides of a call */
 #define STOP_TIMEOUT_MS 30000   /* for what liblxc does not bound */
 
 static int log_fd;  /* the memfd that liblxc's log goes to, or 0 */
@@ -473,6 +461,17 @@ static int
 string_cmp(const void *a, const void *b)
 {
 	return strcmp(*(char *const *)a, *(char *const *)b);
+}
+
+static const char *
+posix_name(int number)
+{
+	size_t i = sizeof(posix) / sizeof(*posix);
+
+	while (--i > 0)
+		if (posix[i].number == number)
+			break;
+	return posix[i].name;
 }
 
 /* true, or false for the reason stated. */
@@ -1388,11 +1387,18 @@ attach_born(void *arg, pid_t pid, const int fds[3])
 	worker_born(call->x, pid, fds);
 }
 
+static void
+attach_notifies(void *arg, int fd)
+{
+	worker_notifies(((struct call *)arg)->x, fd);
+}
+
 /* By ns.c, not by liblxc's attach: that enters with this process's memory and
  * descriptors, changes the handle's configuration, and may block. */
 static void
 op_attach(struct call *call, struct lxc_container *c)
 {
+	const struct ns_teller tell = {attach_born, attach_notifies, call};
 	const char *stage = "init";
 	int number;
 
@@ -1407,8 +1413,7 @@ op_attach(struct call *call, struct lxc_container *c)
 		return;
 	}
 	deadline(ATTACH_TIMEOUT_MS, WORKER_TIMEOUT);
-	number =
-	    ns_attach(&call->x->init, &call->cmd, &stage, attach_born, call);
+	number = ns_attach(&call->x->init, &call->cmd, &stage, &tell);
 	deadline(-1, 0);
 	if (number == 0) {
 		op_put_started(&call->result, call->x, call->pid);
@@ -1462,6 +1467,9 @@ op_notify_fd(struct erlxc *x)
 			break;
 		if (init_identify(x) == 0)
 			fd = c->seccomp_notify_fd_active(c);
+		/* Its profile does not, unless it is another init by now. */
+		if (fd < 0 && i >= 5 && x->init.pid > 0 && ns_same(&x->init))
+			break;
 	}
 	deadline(-1, 0);
 	return fd;
@@ -1686,7 +1694,7 @@ static const struct op ops[] = {
 	{"save_config", "p", DISK | OP_KEEP, LXC(op_save_config), NULL},
 	{"seccomp_listen", "", OP_JOB | OP_KEEP | OP_LISTEN, LXC(op_seccomp_listen), NULL},
 	{"seccomp_listen", "n", OP_JOB | OP_KEEP | OP_LISTEN, LXC(op_seccomp_listen), NULL},
-	{"seccomp_respond", "ir", OP_JOB | OP_ANSWER, LXC(op_seccomp_respond), NULL},
+	{"seccomp_respond", "ir", OP_JOB | OP_LISTEN, LXC(op_seccomp_respond), NULL},
 	{"set_cgroup_item", "Gt", OP_QUERY, LXC(op_set_cgroup_item), NULL},
 	{"set_config_item", "tt", OP_CONFIG, LXC(op_config_item), NULL},
 	{"set_config_path", "P", OP_CONFIG, LXC(op_set_config_path), NULL},

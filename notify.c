@@ -23,34 +23,34 @@
 #include "erlxc.h"
 
 #define PENDING_MAX 1024u /* calls that wait; one more is ENOSYS */
+#define FILTERS_MAX 256   /* of commands beside init's; one more is ENOSYS */
 
 static struct {
-	int fd;      /* the filter's */
+	int fds[FILTERS_MAX]; /* of the filters; the first is init's, or -1 */
+	int n;
 	int port;    /* the socket to the port, -1: it is gone */
 	int wait_ms; /* for what Erlang decides */
-	bool others; /* another process listens now: no new calls are ours */
-} listener = {.fd = -1, .port = -1};
+	bool others; /* another process has init's: no new calls are ours */
+} listener = {.fds = {-1}, .n = 1, .port = -1, .wait_ms = NOTIFY_MS};
 
-/* What waits. Shared with the port, for the listener that takes the place of one
- * that was killed. */
+/* What waits, by the filter's descriptor. Shared with the port, for a listener
+ * that takes the place of one that was killed; with that one, commands have lost
+ * theirs, by which what they wait for has failed. */
 static struct waiting {
 	size_t n;
 	struct pending {
 		uint64_t id;
 		int64_t deadline;
+		bool init; /* init's */
+		int fd;    /* else */
 	} v[PENDING_MAX];
 } * waiting;
 
 bool
-notify_prepare(bool fresh)
+notify_prepare(void)
 {
-	void *page;
+	void *page = waiting;
 
-	if (fresh && waiting != NULL) {
-		munmap(waiting, sizeof(*waiting));
-		waiting = NULL;
-	}
-	page = waiting;
 	if (waiting == NULL)
 		page = mmap(NULL, sizeof(*waiting), PROT_READ | PROT_WRITE,
 		    MAP_SHARED | MAP_ANONYMOUS, -1, 0);
@@ -61,7 +61,7 @@ notify_prepare(bool fresh)
 
 /* To the kernel, which knows whether the call is still the one that it was. */
 static int
-notify_send(const struct notify_answer *answer)
+notify_send(int fd, const struct notify_answer *answer)
 {
 	uint64_t id = answer->id;
 	struct seccomp_notif_resp resp = {.id = id,
@@ -69,18 +69,24 @@ notify_send(const struct notify_answer *answer)
 	    .error = -answer->error,
 	    .flags = answer->go_on ? SECCOMP_USER_NOTIF_FLAG_CONTINUE : 0};
 
-	if (ioctl(listener.fd, SECCOMP_IOCTL_NOTIF_ID_VALID, &id) < 0)
+	if (ioctl(fd, SECCOMP_IOCTL_NOTIF_ID_VALID, &id) < 0)
 		return errno;
-	while (ioctl(listener.fd, SECCOMP_IOCTL_NOTIF_SEND, &resp) < 0)
+	while (ioctl(fd, SECCOMP_IOCTL_NOTIF_SEND, &resp) < 0)
 		if (errno != EINTR)
 			return errno;
 	return 0;
 }
 
 static void
-notify_refuse(uint64_t id)
+notify_refuse(int fd, uint64_t id)
 {
-	notify_send(&(struct notify_answer){.id = id, .error = ENOSYS});
+	notify_send(fd, &(struct notify_answer){.id = id, .error = ENOSYS});
+}
+
+static int
+pending_fd(const struct pending *p)
+{
+	return p->init ? listener.fds[0] : p->fd;
 }
 
 int
@@ -91,7 +97,7 @@ notify_answer(const struct notify_answer *answer)
 	for (size_t i = 0; waiting && i < waiting->n; i++) {
 		if (waiting->v[i].id != answer->id)
 			continue;
-		number = notify_send(answer);
+		number = notify_send(pending_fd(&waiting->v[i]), answer);
 		if (number != EINVAL) /* that was no answer: it waits on */
 			waiting->v[i] = waiting->v[--waiting->n];
 		return number;
@@ -125,42 +131,52 @@ notify_tell(const struct seccomp_notif *notif)
 	call_send(listener.port, &call);
 }
 
+/* True when another process listens to init's filter by now. */
+static bool
+listener_passed(void)
+{
+	if (listener.fds[0] >= 0)
+		listener.others = fcntl(listener.fds[0], F_GETOWN) != getpid();
+	return listener.others;
+}
+
 /* The next call. The kernel may know more of it than we do. A port that does
  * not read, as Erlang does not, is not waited for. */
 static void
-notify_receive(void)
+notify_receive(int fd)
 {
+	const bool init = fd == listener.fds[0];
 	union {
 		struct seccomp_notif notif;
 		uint8_t bytes[1024];
 	} u;
 
 	memset(&u, 0, sizeof(u)); /* demanded */
-	listener.others = fcntl(listener.fd, F_GETOWN) != getpid();
-	if (listener.others ||
-	    ioctl(listener.fd, SECCOMP_IOCTL_NOTIF_RECV, &u) < 0)
+	if ((init && listener_passed()) ||
+	    ioctl(fd, SECCOMP_IOCTL_NOTIF_RECV, &u) < 0)
 		return; /* ENOENT: its process was killed */
 	if (waiting->n == PENDING_MAX || !polled(listener.port, POLLOUT, 0)) {
-		notify_refuse(u.notif.id);
+		notify_refuse(fd, u.notif.id);
 		return;
 	}
 	waiting->v[waiting->n++] =
-	    (struct pending){u.notif.id, now_ms() + listener.wait_ms};
+	    (struct pending){u.notif.id, now_ms() + listener.wait_ms, init, fd};
 	notify_tell(&u.notif);
 }
 
-/* What has waited too long is refused. Returns ms to the next, or -1. */
+/* What has waited too long is refused. Returns ms to the next, or -1; without a
+ * port, to a look at whether there is another listener. */
 static int
 notify_deadlines(void)
 {
 	const int64_t now = now_ms();
-	int64_t next = -1;
+	int64_t next = listener.port < 0 && !listener_passed() ? 1000 : -1;
 
 	for (size_t i = waiting->n; i-- > 0;) {
 		struct pending *p = &waiting->v[i];
 
 		if (p->deadline <= now) {
-			notify_refuse(p->id);
+			notify_refuse(pending_fd(p), p->id);
 			*p = waiting->v[--waiting->n];
 		} else if (next < 0 || p->deadline - now < next) {
 			next = p->deadline - now;
@@ -169,8 +185,8 @@ notify_deadlines(void)
 	return (int)next;
 }
 
-/* An answer of Erlang's, a request for the row seccomp_respond; or the port's
- * end: nobody will decide what waits. */
+/* A request for a row of ours, or a descriptor that is to be listened at too; or
+ * the port's end: nobody will decide what waits. */
 static void
 notify_request(struct erlxc *x)
 {
@@ -179,68 +195,106 @@ notify_request(struct erlxc *x)
 		uint8_t bytes[sizeof(struct request) + ANSWER_MAX];
 	} u;
 	struct request *req = &u.req;
+	int fd = -1;
 
-	if (recv(listener.port, req, sizeof(*req), MSG_WAITALL) ==
-		sizeof(*req) &&
-	    req->len <= ANSWER_MAX &&
+	req->len = 0;
+	if (fd_receive(listener.port, req, sizeof(*req), &fd) && fd >= 0) {
+		notify_also(fd);
+		return;
+	}
+	if (req->len > 0 && req->len <= ANSWER_MAX &&
 	    recv(listener.port, req + 1, req->len, MSG_WAITALL) ==
 		(ssize_t)req->len) {
 		call_run(x, listener.port, req);
 		return;
 	}
 	fd_free(&listener.port);
-	while (waiting->n > 0)
-		notify_refuse(waiting->v[--waiting->n].id);
+	for (; waiting->n > 0; waiting->n--)
+		notify_refuse(pending_fd(&waiting->v[waiting->n - 1]),
+		    waiting->v[waiting->n - 1].id);
 }
 
-/* Until nobody has the filter any more, init is gone (before Linux 5.9 only that
- * tells), or another process listens and nothing waits for us. */
+/* Nobody has the filter any more, and nothing waits for it. */
 static void
-notify_loop(struct erlxc *x)
+notify_drop(int i)
 {
-	bool room, over = false;
+	close(listener.fds[i]);
+	listener.fds[i] = i > 0 ? listener.fds[--listener.n] : -1;
+}
 
-	while (!over && !(listener.others && waiting->n == 0)) {
-		room = polled(listener.port, POLLOUT, 0);
-		struct pollfd fds[] = {{listener.fd, POLLIN, 0},
-		    {listener.port, room ? POLLIN : POLLOUT, 0},
-		    {x->init.pidfd, POLLIN, 0}};
+/* One turn. That init is gone tells, before Linux 5.9, that its filter is. */
+static void
+notify_turn(struct erlxc *x)
+{
+	const bool room = polled(listener.port, POLLOUT, 0);
+	const int n = listener.n;
+	struct pollfd fds[FILTERS_MAX + 2];
 
-		if (listener.others)
-			fds[0].fd = -1;
-		poll(fds, 3, notify_deadlines());
-		if (fds[0].revents & POLLIN)
-			notify_receive();
-		if (fds[1].revents & (POLLIN | POLLHUP))
-			notify_request(x);
-		over = fds[2].revents || fds[0].revents & ~POLLIN;
-	}
+	for (int i = 0; i < n; i++)
+		fds[i] = (struct pollfd){listener.fds[i], POLLIN, 0};
+	if (listener.others)
+		fds[0].fd = -1;
+	fds[n] = (struct pollfd){listener.port, room ? POLLIN : POLLOUT, 0};
+	fds[n + 1] = (struct pollfd){
+	    listener.fds[0] >= 0 ? x->init.pidfd : -1, POLLIN, 0};
+	poll(fds, (nfds_t)n + 2, notify_deadlines());
+	for (int i = n - 1; i >= 0; i--)
+		if (fds[i].revents & POLLIN)
+			notify_receive(fds[i].fd);
+		else if (fds[i].revents || (i == 0 && fds[n + 1].revents))
+			notify_drop(i);
+	if (fds[n].revents & (POLLIN | POLLHUP))
+		notify_request(x);
 }
 
 void
 notify_listen(int fd, int wait_ms)
 {
-	listener.fd = fd;
+	fd_free(&listener.fds[0]);
+	listener.fds[0] = fd;
 	listener.wait_ms = wait_ms;
+	listener.others = false;
 	/* Of the descriptor, which all who have it share: the last one listens. */
 	fcntl(fd, F_SETOWN, getpid());
 	fcntl(fd, F_SETFD, FD_CLOEXEC);
 }
 
-/* A container that reboots has another filter. */
+void
+notify_also(int fd)
+{
+	if (listener.n < FILTERS_MAX)
+		listener.fds[listener.n++] = fd;
+	else
+		close(fd);
+}
+
+bool
+notify_pass(int socket, int fd)
+{
+	const struct request none = {0};
+
+	return fd_send(socket, &none, sizeof(none), fd);
+}
+
+/* A container that reboots has another filter. Without one and without commands
+ * there is nothing to do. */
 void
 notify_serve(struct erlxc *x, int port)
 {
+	bool init = listener.fds[0] >= 0;
+	int fd;
+
 	listener.port = port;
-	while (listener.fd >= 0) {
-		notify_loop(x);
-		if (listener.others)
-			break;
-		waiting->n = 0;
-		fd_free(&listener.fd);
-		listener.fd = op_notify_fd(x);
-		if (listener.fd >= 0)
-			notify_listen(listener.fd, listener.wait_ms);
+	while (listener.n > 1 || listener.fds[0] >= 0) {
+		notify_turn(x);
+		if (listener.others && waiting->n == 0)
+			notify_drop(0);
+		if (listener.fds[0] >= 0 || !init || listener.others)
+			continue;
+		fd = op_notify_fd(x);
+		init = fd >= 0;
+		if (init)
+			notify_listen(fd, listener.wait_ms);
 	}
 	_exit(0);
 }

@@ -118,6 +118,8 @@ ns_init_executed(pid_t pid)
 #define DATABASE_MAX (1 << 20) /* bytes of the container's /etc/passwd */
 #define IN_ROOT (RESOLVE_IN_ROOT | RESOLVE_NO_MAGICLINKS)
 #define CHILD_STACK 20480 /* bytes: a path, what prints it, and as much again */
+#define SEIZE_US 1000
+#define SEIZE_TURNS 5000         /* of SEIZE_US, less than entering may take */
 #define INTO_CGROUP (1ULL << 33) /* CLONE_INTO_CGROUP of <linux/sched.h> */
 
 struct entering {
@@ -135,10 +137,12 @@ struct entering {
 	struct rlimit limits[RLIM_NLIMITS];
 	struct sock_fprog *filters; /* the newest first */
 	int n_filters;
+	int notifies; /* the one that must be listened to, or -1 */
 
 	/* What is opened for it. */
 	int root, pts, null, cgroup_ns;
 	int go[2], report[2];
+	int listen[2]; /* a socket for the descriptor that this is done by */
 	int theirs[3], ours[3];
 	rlim_t files; /* our own limit of descriptors */
 
@@ -505,14 +509,28 @@ cgroups_join(void)
 
 /* --- Entering: init's seccomp filters ------------------------------------- */
 
+/* A process has one tracer at a time, and others may be entering: init is had
+ * in turns. Not for ever, for it may be a debugger that has it. */
+static bool
+init_seize(pid_t pid)
+{
+	for (int turn = 0; turn < SEIZE_TURNS; turn++) {
+		if (ptrace(PTRACE_SEIZE, pid, NULL, NULL) == 0)
+			return true;
+		if (errno != EPERM)
+			return false;
+		usleep(SEIZE_US);
+	}
+	return fail(EPERM);
+}
+
 /* Stops init for the time of the reading. *sig: what was on its way to it. */
 static bool
 init_stop(pid_t pid, int *sig)
 {
 	int status;
 
-	if (ptrace(PTRACE_SEIZE, pid, NULL, NULL) < 0 ||
-	    ptrace(PTRACE_INTERRUPT, pid, NULL, NULL) < 0)
+	if (!init_seize(pid) || ptrace(PTRACE_INTERRUPT, pid, NULL, NULL) < 0)
 		return false;
 	while (waitpid(pid, &status, __WALL) < 0)
 		if (errno != EINTR)
@@ -544,6 +562,30 @@ filter_read(struct entering *e)
 	       ptrace(PTRACE_SECCOMP_GET_FILTER, pid, index, more->filter) == n;
 }
 
+/* True when there is a call that the filter has somebody else decide. */
+static bool
+filter_notifies(const struct sock_fprog *prog)
+{
+	for (int i = 0; i < prog->len; i++)
+		if (prog->filter[i].code == (BPF_RET | BPF_K) &&
+		    (prog->filter[i].k & SECCOMP_RET_ACTION_FULL) ==
+			SECCOMP_RET_USER_NOTIF)
+			return true;
+	return false;
+}
+
+/* The kernel lets no more than one filter be listened to. */
+static bool
+filters_listen(struct entering *e)
+{
+	e->notifies = e->n_filters;
+	while (--e->notifies >= 0 && !filter_notifies(&e->filters[e->notifies]))
+		;
+	return e->notifies < 0 ||
+	       socketpair(AF_UNIX, SOCK_STREAM | SOCK_CLOEXEC, 0, e->listen) ==
+		   0;
+}
+
 /*
  * With our death the kernel lets go of init, so that the deadline of this
  * process is one for init's stop too. What cannot be read is not left out.
@@ -553,6 +595,7 @@ filters_read(struct entering *e)
 {
 	int sig, error;
 
+	e->notifies = -1;
 	if (e->seccomp == 0)
 		return true;
 	if (e->seccomp != SECCOMP_MODE_FILTER)
@@ -563,7 +606,8 @@ filters_read(struct entering *e)
 		;
 	error = errno;
 	ptrace(PTRACE_DETACH, e->init->pid, NULL, (void *)(intptr_t)sig);
-	return (error == ENOENT && e->n_filters > 0) || fail(error);
+	return ((error == ENOENT && e->n_filters > 0) || fail(error)) &&
+	       filters_listen(e);
 }
 
 /* --- Entering: descriptors ------------------------------------------------ */
@@ -1016,12 +1060,19 @@ owner_confirm(struct entering *e)
 static bool
 others_close(struct entering *e)
 {
+	const int keep = 3 + (e->notifies >= 0);
+	int fd = e->listen[1];
+
+	if (keep > 3 && (fd = fcntl(fd, F_DUPFD_CLOEXEC, keep + 1)) < 0)
+		return false;
 	if (e->report[1] != 3 && dup3(e->report[1], 3, O_CLOEXEC) < 0)
 		return false;
 	e->report[1] = 3;
-	if (syscall(SYS_close_range, 4, ~0u, 0) < 0)
-		for (rlim_t fd = 4; fd < e->files; fd++)
-			close((int)fd);
+	if (keep > 3 && dup3(fd, keep, O_CLOEXEC) < 0)
+		return false;
+	if (syscall(SYS_close_range, keep + 1, ~0u, 0) < 0)
+		for (rlim_t i = (rlim_t)keep + 1; i < e->files; i++)
+			close((int)i);
 	return setrlimit(RLIMIT_NOFILE, &e->limits[RLIMIT_NOFILE]) == 0;
 }
 
@@ -1103,10 +1154,15 @@ env_make(struct entering *e)
 static bool
 filters_install(struct entering *e)
 {
-	for (int i = e->n_filters - 1; i >= 0; i--)
-		if (syscall(SYS_seccomp, SECCOMP_SET_MODE_FILTER, 0,
-			&e->filters[i]) < 0)
+	int fd, flags;
+
+	for (int i = e->n_filters - 1; i >= 0; i--) {
+		flags = i == e->notifies ? SECCOMP_FILTER_FLAG_NEW_LISTENER : 0;
+		fd = (int)syscall(SYS_seccomp, SECCOMP_SET_MODE_FILTER, flags,
+		    &e->filters[i]);
+		if (fd < 0 || (flags != 0 && !fd_send(4, "", 1, fd)))
 			return false;
+	}
 	return true;
 }
 
@@ -1300,13 +1356,30 @@ child_clone(struct entering *e, void *stack, size_t size)
 	return fd < 0 ? -1 : clone_raw(e);
 }
 
+/* To where the child's notifications are decided, before it waits for one; or
+ * there is a word of it, or its end. */
+static void
+listen_pass(struct entering *e, const struct ns_teller *tell)
+{
+	struct pollfd fds[] = {
+	    {e->listen[0], POLLIN, 0}, {e->report[0], POLLIN, 0}};
+	int fd = -1;
+	char byte = 0;
+
+	while (poll(fds, 2, -1) < 0 && errno == EINTR)
+		;
+	if (fds[0].revents & POLLIN && fd_receive(e->listen[0], &byte, 1, &fd))
+		tell->notifies(tell->arg, fd);
+	fd_free(&fd);
+}
+
 /*
  * Gives the child its goes, until it has executed the command. False: it
  * failed, with errno. This end of `go` stays open for reading here, so that a
  * dead child is no SIGPIPE.
  */
 static bool
-child_await(struct entering *e)
+child_await(struct entering *e, const struct ns_teller *tell)
 {
 	struct word word;
 	ssize_t n;
@@ -1314,6 +1387,8 @@ child_await(struct entering *e)
 	do {
 		if (write(e->go[1], "", 1) != 1)
 			return false;
+		if (e->notifies >= 0)
+			listen_pass(e, tell);
 		while ((n = read(e->report[0], &word, sizeof(word))) < 0)
 			if (errno != EINTR)
 				return false;
@@ -1351,8 +1426,8 @@ ns_rehearse(const struct ns_init *init)
 }
 
 /* The stack is where that of outside() was: its pages are there. */
-static bool __attribute__((noinline)) child_run(struct entering *e,
-    void (*born)(void *arg, pid_t pid, const int fds[3]), void *arg)
+static bool __attribute__((noinline))
+child_run(struct entering *e, const struct ns_teller *tell)
 {
 	_Alignas(16) char stack[CHILD_STACK];
 	const pid_t pid = child_clone(e, stack, sizeof(stack));
@@ -1360,14 +1435,15 @@ static bool __attribute__((noinline)) child_run(struct entering *e,
 	if (pid < 0)
 		return false;
 	close(e->report[1]);
-	born(arg, pid, e->ours);
-	return child_await(e);
+	if (e->notifies >= 0)
+		close(e->listen[1]);
+	tell->born(tell->arg, pid, e->ours);
+	return child_await(e, tell);
 }
 
 int
 ns_attach(const struct ns_init *init, const struct ns_command *cmd,
-    const char **stage, void (*born)(void *arg, pid_t pid, const int fds[3]),
-    void *arg)
+    const char **stage, const struct ns_teller *tell)
 {
 	static struct entering e;
 	int error;
@@ -1376,8 +1452,9 @@ ns_attach(const struct ns_init *init, const struct ns_command *cmd,
 		host_look();
 	e = (struct entering){.init = init, .cmd = cmd};
 	e.pts = e.null = e.cgroup_ns = -1;
+	e.listen[0] = e.listen[1] = -1;
 	e.ours[0] = e.ours[1] = e.ours[2] = -1;
-	if (outside(&e) && at(&e, "fork") && child_run(&e, born, arg))
+	if (outside(&e) && at(&e, "fork") && child_run(&e, tell))
 		return 0;
 	error = errno;
 	/* Whatever failed may have done so for that. */

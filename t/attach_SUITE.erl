@@ -27,7 +27,8 @@ all() ->
     [{group, lxc}].
 
 groups() ->
-    [{lxc, [], [like_init, like_init_confined, like_init_seccomp, like_init_mapped,
+    [{lxc, [], [like_init, like_init_confined, like_init_seccomp, many_with_filters,
+            like_init_mapped,
             like_weak_init, root_of_init, errors, not_running, environment, descriptors,
             users, hostile_databases, ptys_run_out, descriptors_run_out, working_directory,
             program_overwritten, spied_upon, namespaces_fail, steps_fail, entering_stuck,
@@ -93,6 +94,12 @@ like_init_confined(Config) ->
     {_, _, Init} = Up = up(Config, ?CONFINED),
     ?assertMatch({match, _}, re:run(status(Init), "NoNewPrivs:\\s*1")),
     compare(Up).
+
+%% Commands enter at once though init's filters are read by one at a time.
+many_with_filters(Config) ->
+    {C, _, _} = up(Config, ?SECCOMP),
+    Runs = [async(fun() -> erlxc:run(C, ["true"]) end) || _ <- lists:seq(1, soak(30))],
+    [?assertMatch({ok, #{status := {exit_status, 0}}}, await(R, 20000)) || R <- Runs].
 
 %% With the filters of a seccomp profile, which are the very same.
 like_init_seccomp(Config) ->

@@ -48,7 +48,7 @@ budgets() {
 	    END { if (n > 11000) print n " lines of C, of 11000" }'
 	cat erl/*.erl | awk 'END { if (NR > 2400)
 	    print NR " lines of Erlang, of 2400" }'
-	wc -l Makefile | awk '$1 >= 150 { print "Makefile: " $1 " lines" }'
+	wc -l Makefile | awk '$1 > 160 { print "Makefile: " $1 " lines" }'
 }
 
 # A function of two lines is its name's and the closing brace's.
