@@ -1214,7 +1214,11 @@ worker_recover(struct worker *w)
 static void
 listener_ended(struct worker *w, int status)
 {
-	if (WIFSIGNALED(status) && w->req == NULL)
+	const struct request *req = w->req;
+
+	/* Not again, when it was this that killed it. */
+	if (WIFSIGNALED(status) &&
+	    (req == NULL || strcmp(req->op->name, "seccomp_listen") != 0))
 		listen_unasked();
 	while (!WIFSIGNALED(status) && w->req != NULL)
 		request_run(request_take(&w->req));

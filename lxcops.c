@@ -1454,16 +1454,19 @@ op_console(struct call *call, struct lxc_container *c)
 }
 
 /* --- Rows: seccomp notifications --------------------------------------- */
+/* A container that reboots is STOPPED for a while, but has its monitor. */
 int
 op_notify_fd(struct erlxc *x)
 {
+	static struct ns_init monitor;
 	struct lxc_container *c = x->c;
 	int fd = -1;
 
-	for (int i = 0; i < 100 && fd < 0; i++) {
+	for (int i = 0; i < NOTIFY_MS * 1000 / WAIT_STEP_US && fd < 0; i++) {
 		usleep(i > 0 ? WAIT_STEP_US : 0);
 		deadline(QUERY_TIMEOUT_MS, WORKER_TIMEOUT);
-		if (c == NULL || is_stopped(c))
+		if (c == NULL ||
+		    (is_stopped(c) && (monitor.pid <= 0 || !ns_same(&monitor))))
 			break;
 		if (init_identify(x) == 0)
 			fd = c->seccomp_notify_fd_active(c);
@@ -1472,6 +1475,10 @@ op_notify_fd(struct erlxc *x)
 			break;
 	}
 	deadline(-1, 0);
+	if (monitor.pid > 0)
+		fd_free(&monitor.pidfd);
+	if (fd < 0 || ns_identify(ns_parent(x->init.pid), &monitor) != 0)
+		monitor.pid = 0;
 	return fd;
 }
 

@@ -94,7 +94,7 @@ notify_answer(const struct notify_answer *answer)
 {
 	int number;
 
-	for (size_t i = 0; waiting && i < waiting->n; i++) {
+	for (size_t i = 0; listener.port >= 0 && i < waiting->n; i++) {
 		if (waiting->v[i].id != answer->id)
 			continue;
 		number = notify_send(pending_fd(&waiting->v[i]), answer);
@@ -170,7 +170,7 @@ static int
 notify_deadlines(void)
 {
 	const int64_t now = now_ms();
-	int64_t next = listener.port < 0 && !listener_passed() ? 1000 : -1;
+	int64_t next = listener.port >= 0 ? -1 : listener_passed() ? 0 : 1000;
 
 	for (size_t i = waiting->n; i-- > 0;) {
 		struct pending *p = &waiting->v[i];
