@@ -17,10 +17,10 @@
 
 #include "erlxc.h"
 
-#define CGROUP_DEPTH 32 /* levels below a container's own cgroup */
-#define PURGE_MAX 64    /* a monitor's and an init's, in 32 hierarchies */
-#define PURGE_TURNS 100 /* of TURN_US: what a kill may take to show */
-#define SWEEP_MAX 20    /* names liblxc may have given, two kinds */
+#define CGROUP_DEPTH 32  /* levels below a container's own cgroup */
+#define PURGE_MAX 64     /* a monitor's and an init's, in 32 hierarchies */
+#define PURGE_TURNS 1000 /* of TURN_US: what a kill may take to show */
+#define SWEEP_MAX 20     /* names liblxc may have given, two kinds */
 #define TURN_US 10000
 #define DIR_FLAGS (O_RDONLY | O_DIRECTORY | O_NOFOLLOW | O_CLOEXEC)
 
@@ -330,15 +330,12 @@ sweep_once(const char *name)
 
 /*
  * A monitor killed before it is in the directories that it made leaves some
- * that nothing tells of, beside init's. What was killed just now may still be
- * in one, or come out of making another: there are three looks at least.
+ * that nothing tells of, beside init's. What was killed with it may be in one
+ * until the kernel is done with its mounts: seconds, when that is busy.
  */
 void
 cgroup_sweep(const char *name)
 {
-	for (int turn = 0; turn < PURGE_TURNS / 2; turn++) {
-		if (!sweep_once(name) && turn >= 2)
-			return;
+	for (int turn = 0; turn < PURGE_TURNS && sweep_once(name); turn++)
 		usleep(TURN_US);
-	}
 }

@@ -1192,14 +1192,14 @@ worker_ready(struct source *src)
 
 /* A guardian was killed: another process does what it would have done. */
 static void
-worker_recover(struct worker *w)
+worker_recover(struct worker *w, int status)
 {
 	struct worker *r;
 	int fd;
 
 	r = worker_fork(ROLE_GUARDIAN, "erlxc-recover", w->op, w->ward, &fd);
 	if (fd >= 0)
-		guardian_recover(&port.x, fd, port.halting);
+		guardian_recover(&port.x, fd, port.halting, status);
 	if (r == NULL)
 		return;
 	w->ward = NULL;
@@ -1243,9 +1243,11 @@ worker_ended(struct worker *w, int status)
 	while (polled(w->src.fd, POLLIN, 0))
 		worker_ready(&w->src);
 	source_close(&w->src);
+	if (WIFSIGNALED(status)) /* a hook that it waited for is nobody's now */
+		kill(-w->pid, SIGKILL);
 	if (WIFSIGNALED(status) && w->role == ROLE_GUARDIAN &&
 	    w->ward != NULL && (w->ward->monitor > 0 || port.halting))
-		worker_recover(w);
+		worker_recover(w, status);
 	if (w->role == ROLE_LISTENER && !port.halting)
 		listener_ended(w, status);
 	while (w->req != NULL) {

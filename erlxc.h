@@ -82,7 +82,9 @@ struct erlxc {
 	char *name;
 	char *path;              /* lxcpath; NULL: the default */
 	struct lxc_container *c; /* NULL until op_open() */
-	struct ward *ward;       /* NULL outside of a guarded row */
+	bool unread;       /* its configuration on disk could not be loaded */
+	struct ward *ward; /* NULL outside of a guarded row */
+	int lock;          /* op_lock(), or 0 */
 	/* An init's, while it is started to be a stream; or -1. */
 	int stdio[3];
 	struct ns_init init; /* that was entered last; pid 0: none */
@@ -255,7 +257,7 @@ void guardian_main(struct erlxc *x, int fd, const struct request *req)
     __attribute__((noreturn));
 
 /* In place of a guardian that was killed: does what that would have done. */
-void guardian_recover(struct erlxc *x, int fd, bool halting)
+void guardian_recover(struct erlxc *x, int fd, bool halting, int status)
     __attribute__((noreturn));
 
 /* --- erlxc.c, for streams ---------------------------------------------- */
@@ -456,9 +458,72 @@ bool op_watch(struct erlxc *x);
  */
 bool op_down(struct erlxc *x);
 
+/*
+ * In the place of the container's monitor: as long as the descriptor is open
+ * nobody starts it. -1: it runs, or what holds its monitor's socket did not die
+ * within a while.
+ */
+int op_claim(struct erlxc *x);
+
+/* --- lxcops.c, for lxcdisk.c --------------------------------------------- */
+
+/* The call raises a class; it failed, for this reason or (NULL) for one that
+ * the log has; its result is true, or false for that reason. */
+void op_raise(struct call *call, const char *class);
+void op_fail(struct call *call, const char *why);
+void op_reply_bool(struct call *call, bool ok, const char *why);
+
+#define LOCK_WAIT_MS 1000 /* for another process's lock on a container */
+
+/*
+ * This process has `ms` for what it does, then ends with `status`: exiting is
+ * the only way out of liblxc, whose receive loops go on after a signal. With 0
+ * it is only interrupted (no SA_RESTART), as a wait for another process's lock
+ * on the container can be. -1: no deadline.
+ */
+void op_deadline(int64_t ms, int status);
+
+/* True when the monitor says so, or there is none. */
+bool op_is_stopped(struct lxc_container *c);
+
+/* The text that one of liblxc's ask-for-the-length getters has; malloc'd. */
+typedef int op_getter(struct lxc_container *, const char *, char *, int);
+char *op_fetch(struct lxc_container *c, op_getter *get, const char *key);
+
+/* lxcpath/name, with `tail` behind it; malloc'd. */
+char *op_file(const struct erlxc *x, const char *tail);
+
+/* True when that is there, or no memory. */
+bool op_file_exists(const struct erlxc *x, const char *tail);
+
+/* Removes the container's directory when it is empty: liblxc makes it whether
+ * or not it comes to put something there. */
+void op_dir_discard(const struct erlxc *x);
+
+/* --- lxcdisk.c ----------------------------------------------------------- */
+
+/* The file `partial` marks a container that is being created, by a process that
+ * holds a lock on it. Without the lock its maker was killed. */
+enum partial { PARTIAL_NONE, PARTIAL_HELD, PARTIAL_LEFT };
+enum partial op_partial(const struct erlxc *x);
+
+/*
+ * x->lock, by which one process at a time changes a container on disk or starts
+ * it. op_lock() waits for LOCK_WAIT_MS at most. Between processes that share the
+ * descriptor it is one lock, which any of them lets go. flock(2).
+ */
+void op_lock_open(struct erlxc *x);
+bool op_lock(struct erlxc *x);
+void op_unlock(struct erlxc *x);
+
 /* A guardian's child: destroys the container if it is defined and stopped, a
  * half-created one too. */
 bool op_discard(struct erlxc *x);
+
+/* Rows. */
+void op_create(struct call *call, struct lxc_container *c);
+void op_destroy(struct call *call, struct lxc_container *c);
+void op_rename(struct call *call, struct lxc_container *c);
 
 /* --- config.c ----------------------------------------------------------- */
 
@@ -499,8 +564,9 @@ void cgroup_read(pid_t pid, char *text, size_t size);
  * of an init and its monitor, one after the other) and removes them. */
 void cgroup_purge(const char *cgroups);
 
-/* Removes the empty cgroups that liblxc makes for a container of that name: for
- * one whose monitor was killed before it was in them. */
+/* Removes the cgroups that liblxc makes for a container of that name, when they
+ * are empty: for one whose monitor was killed before it was in them. Nobody may
+ * start it meanwhile. */
 void cgroup_sweep(const char *name);
 
 /* Cuts "ID:CONTROLLERS:PATH" up, a line of that. Returns the controllers, NULL:

@@ -81,6 +81,23 @@ guardian_force(struct guardian *g)
 			group_kill(g->pid[i]);
 }
 
+/* Removes what a killed monitor has left, unless the container runs again: then
+ * its cgroups have the same names. Who is about to start it waits for the lock.
+ */
+static void
+guardian_clean(void)
+{
+	int place;
+
+	op_lock(x);
+	place = op_claim(x);
+	if (place < 0)
+		return;
+	cgroup_purge(x->ward->cgroups);
+	cgroup_sweep(x->name);
+	close(place);
+}
+
 static void
 guardian_begin(struct guardian *g, const struct request *req)
 {
@@ -92,6 +109,7 @@ guardian_begin(struct guardian *g, const struct request *req)
 	if (g->signals < 0 || g->answer < 0 ||
 	    (!g->starts && pipe2(out, O_CLOEXEC) < 0))
 		_exit(WORKER_LIMIT);
+	op_lock_open(x); /* the task locks; the guardian lets go */
 	if (guardian_child(g, TASK, "erlxc-monitor")) {
 		if (!g->starts) {
 			dup2(out[1], STDOUT_FILENO);
@@ -259,12 +277,12 @@ guardian_ended(struct guardian *g, int status)
 	guardian_force(g);
 	if (WIFSIGNALED(status)) {
 		kill(-ward->monitor, SIGKILL);
-		cgroup_purge(ward->cgroups);
-		if (g->starts && !g->running)
-			cgroup_sweep(x->name);
+		if (g->starts)
+			guardian_clean();
 		if (ward->husk)
 			guardian_discard();
 	}
+	op_unlock(x);
 	ward->monitor = 0;
 	if (!g->running && !guardian_forward(g)) {
 		call_lost(&call, status);
@@ -285,6 +303,7 @@ guardian_children(struct guardian *g)
 
 	if (guardian_reap(g, WATCH, &status)) {
 		if (status == 0) { /* the answer to start */
+			op_unlock(x);
 			call_init(&call, OP_OK);
 			op_put_started(&call.result, x, x->ward->init);
 			call_send(g->port, &call);
@@ -343,7 +362,7 @@ guardian_main(struct erlxc *erlxc, int fd, const struct request *req)
 /* In place of a guardian that was killed: its task was killed with it
  * (PDEATHSIG), the container's init with the task. What is left is removed. */
 void
-guardian_recover(struct erlxc *erlxc, int fd, bool halting)
+guardian_recover(struct erlxc *erlxc, int fd, bool halting, int status)
 {
 	struct ward *ward = erlxc->ward;
 	struct call call;
@@ -354,14 +373,12 @@ guardian_recover(struct erlxc *erlxc, int fd, bool halting)
 		    ward->monitor, ward->cgroups, sizeof(ward->cgroups));
 	if (ward->monitor > 0)
 		kill(-ward->monitor, SIGKILL);
-	cgroup_purge(ward->cgroups);
-	if (ward->init == 0)
-		cgroup_sweep(x->name);
+	guardian_clean();
 	if (ward->husk || (halting && x->type == TEMPORARY))
 		guardian_discard();
 	if (ward->init > 0)
 		guardian_exited(fd);
-	call_lost(&call, SIGKILL);
+	call_lost(&call, status);
 	call_send(fd, &call);
 	_exit(0);
 }

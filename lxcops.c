@@ -6,8 +6,10 @@
  * is named at each.
  */
 #include <sys/mman.h>
+#include <sys/socket.h>
 #include <sys/stat.h>
 #include <sys/time.h>
+#include <sys/un.h>
 
 #include <ctype.h>
 #include <dirent.h>
@@ -19,6 +21,7 @@
 #include <search.h>
 #include <signal.h>
 #include <stdarg.h>
+#include <stddef.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
@@ -71,17 +74,16 @@ lxc_load(void)
 #endif
 
 /* --- Arguments and replies --------------------------------------------- */
-static void
-raise_class(struct call *call, const char *class)
+void
+op_raise(struct call *call, const char *class)
 {
 	call->verdict = OP_RAISE;
 	etf_rewind(&call->result, 0);
 	etf_put_atom(&call->result, class);
 }
 
-/* The call failed, for this reason, or (NULL) for one that the log has. */
-static void
-fail(struct call *call, const char *why)
+void
+op_fail(struct call *call, const char *why)
 {
 	call->verdict = OP_FAILED;
 	if (why != NULL)
@@ -314,8 +316,8 @@ static const struct {
     {EMFILE, "emfile"}, {ENFILE, "enfile"}, {ENODEV, "enodev"},
     {ENXIO, "enxio"}, {EEXIST, "eexist"}, {EAGAIN, "eagain"}, {EROFS, "erofs"},
     {ESRCH, "esrch"}, {E2BIG, "e2big"}, {ENAMETOOLONG, "enametoolong"},
-    {EOPNOTSUPP, "enotsup"}, {ENOSYS, "enosys"}, {EFAULT, "efault"},
-    {EINTR, "eintr"}};
+    {EOPNOTSUPP, "enotsup"}, {EADDRINUSE, "ebusy"}, {ENOSYS, "enosys"},
+    {EFAULT, "efault"}, {EINTR, "eintr"}};
 
 /* 0: it is none of them. */
 static int
@@ -448,14 +450,13 @@ renamed_to(struct erlxc *x, struct etf_reader *in)
 #ifdef HAVE_LXC
 
 #define FD_FILE "/proc/self/fd/%d" /* liblxc takes names only */
-#define LOCK_WAIT_MS 1000       /* for another process's lock on a container */
 #define WAIT_STEP_US 20000      /* between two looks at a stopped container */
 #define ATTACH_TIMEOUT_MS 10000 /* for entering a container */
+#define CLAIM_MS 2000           /* for who died with a monitor */
 #define STOP_TIMEOUT_MS 30000   /* for what liblxc does not bound */
 
 static int log_fd;  /* the memfd that liblxc's log goes to, or 0 */
 static bool shared; /* it is another process's still */
-static bool unread; /* the configuration on disk could not be loaded */
 
 static int
 string_cmp(const void *a, const void *b)
@@ -474,13 +475,12 @@ posix_name(int number)
 	return posix[i].name;
 }
 
-/* true, or false for the reason stated. */
-static void
-reply_bool(struct call *call, bool ok, const char *why)
+void
+op_reply_bool(struct call *call, bool ok, const char *why)
 {
 	etf_put_bool(&call->result, ok);
 	if (!ok)
-		fail(call, why);
+		op_fail(call, why);
 }
 
 /* A getter's answer, or none for the reason stated. */
@@ -494,7 +494,7 @@ reply_item(struct call *call, const char *value, const char *why)
 		etf_put_binary(&call->result, value, len - line);
 	} else {
 		etf_put_atom(&call->result, "none");
-		fail(call, why);
+		op_fail(call, why);
 	}
 }
 
@@ -513,7 +513,7 @@ reply_error(struct call *call, const char *name, const char *why)
 	etf_put_tuple(&call->result, 2);
 	etf_put_atom(&call->result, "error");
 	etf_put_atom(&call->result, name);
-	fail(call, why);
+	op_fail(call, why);
 }
 
 /* --- The log, liblxc's only account of its reasons --------------------- */
@@ -625,12 +625,8 @@ on_alarm(int signo)
 		_exit(expired);
 }
 
-/* This process has `ms` for what it does, then ends with `status`: exiting is
- * the only way out of liblxc, whose receive loops go on after a signal. With 0
- * it is only interrupted (no SA_RESTART), as a wait for another process's lock
- * on the container can be. -1: no deadline. */
-static void
-deadline(int64_t ms, int status)
+void
+op_deadline(int64_t ms, int status)
 {
 	const struct sigaction sa = {.sa_handler = on_alarm, .sa_flags = 0};
 	struct itimerval t = {0};
@@ -656,26 +652,24 @@ translation_load(struct config *t, struct lxc_container *c, const char *path)
 	return fflush(t->out) == 0 && file && c->load_config(c, file);
 }
 
-/* lxcpath/name, with `tail` behind it; malloc'd. */
-static char *
-container_file(const struct erlxc *x, const char *tail)
+char *
+op_file(const struct erlxc *x, const char *tail)
 {
 	return format("%s/%s%s", x->path, x->name, tail);
 }
 
-static bool
-container_has(const struct erlxc *x, const char *tail)
+bool
+op_file_exists(const struct erlxc *x, const char *tail)
 {
-	AUTO_STRING file = container_file(x, tail);
+	AUTO_STRING file = op_file(x, tail);
 
 	return file == NULL || access(file, F_OK) == 0;
 }
 
-/* liblxc makes the directory whether or not it comes to put something there. */
-static void
-container_rmdir(const struct erlxc *x)
+void
+op_dir_discard(const struct erlxc *x)
 {
-	AUTO_STRING dir = container_file(x, "");
+	AUTO_STRING dir = op_file(x, "");
 
 	if (dir != NULL)
 		rmdir(dir); /* only an empty one */
@@ -698,16 +692,15 @@ op_open(struct erlxc *x)
 	log_own(x);
 	op_close(x);
 	if (out == NULL || !op_valid_name(x->name) || !op_default_path(x) ||
-	    x->path[0] != '/' ||
-	    (file = container_file(x, "/config")) == NULL ||
+	    x->path[0] != '/' || (file = op_file(x, "/config")) == NULL ||
 	    (bare = format("/.erlxc-none/..%s", x->path)) == NULL)
 		return false;
 	read = config_translate(&t, file, 0);
 	absent = !read && (errno == ENOENT || errno == ENOTDIR);
 	if (absent || (read && !t.used)) {
-		deadline(LOCK_WAIT_MS, 0);
+		op_deadline(LOCK_WAIT_MS, 0);
 		x->c = lxc.lxc_container_new(x->name, x->path);
-		deadline(-1, 0);
+		op_deadline(-1, 0);
 	}
 	if (x->c != NULL)
 		return true;
@@ -717,7 +710,7 @@ op_open(struct erlxc *x)
 	if (x->c != NULL && !absent &&
 	    !(read && translation_load(&t, x->c, file))) {
 		x->c->clear_config(x->c);
-		unread = true;
+		x->unread = true;
 	}
 	return x->c != NULL;
 }
@@ -728,7 +721,7 @@ op_close(struct erlxc *x)
 	if (x->c != NULL)
 		lxc.lxc_container_put(x->c);
 	x->c = NULL;
-	unread = false;
+	x->unread = false;
 }
 
 /* NULL: the monitor will not tell. One that is going away drops the question;
@@ -747,8 +740,8 @@ state(struct lxc_container *c)
 	return NULL;
 }
 
-static bool
-is_stopped(struct lxc_container *c)
+bool
+op_is_stopped(struct lxc_container *c)
 {
 	const char *s = state(c);
 
@@ -756,11 +749,9 @@ is_stopped(struct lxc_container *c)
 }
 
 /* --- Rows: the configuration ------------------------------------------- */
-typedef int getter(struct lxc_container *, const char *, char *, int);
 
-/* The text that one of liblxc's ask-for-the-length getters has; malloc'd. */
-static char *
-fetch(struct lxc_container *c, getter *get, const char *key)
+char *
+op_fetch(struct lxc_container *c, op_getter *get, const char *key)
 {
 	const int len = get(c, key, NULL, 0);
 	char *s = len < 0 ? NULL : calloc(1, (size_t)len + 1);
@@ -776,7 +767,7 @@ fetch(struct lxc_container *c, getter *get, const char *key)
 static int
 nic_last(struct lxc_container *c)
 {
-	AUTO_STRING types = fetch(c, c->get_config_item, "lxc.net");
+	AUTO_STRING types = op_fetch(c, c->get_config_item, "lxc.net");
 	char key[32];
 	int left = 0, i = -1;
 
@@ -823,7 +814,7 @@ op_set_config_path(struct call *call, struct lxc_container *c)
 		x->path = call->text[0];
 		call->text[0] = NULL;
 	}
-	reply_bool(call, ok, NULL);
+	op_reply_bool(call, ok, NULL);
 }
 
 /* No configuration, as after clear_config, is an answer and no crash. */
@@ -836,7 +827,7 @@ op_get_config_item(struct call *call, struct lxc_container *c)
 
 	if (key_current(call, false))
 		value = call->text[0]
-			    ? fetch(c, c->get_config_item, call->text[0])
+			    ? op_fetch(c, c->get_config_item, call->text[0])
 			    : strdup("");
 	reply_item(call, value, WHY_NONE(c));
 }
@@ -848,10 +839,10 @@ op_get_keys(struct call *call, struct lxc_container *c)
 	const bool all = *call->text[0] == '\0';
 
 	if (key_current(call, false) && call->text[0])
-		keys = fetch(c, c->get_keys, all ? NULL : call->text[0]);
+		keys = op_fetch(c, c->get_keys, all ? NULL : call->text[0]);
 	etf_put_string(&call->result, keys ? keys : "");
 	if (keys == NULL)
-		fail(call, WHY_NONE(c));
+		op_fail(call, WHY_NONE(c));
 }
 
 /* An included file may have old keys, or be a FIFO that nobody writes to. */
@@ -883,10 +874,10 @@ op_config_item(struct call *call, struct lxc_container *c)
 		ok = include_set(c, value);
 	else
 		ok = c->set_config_item(c, key, value);
-	reply_bool(call, ok, NULL);
+	op_reply_bool(call, ok, NULL);
 }
 
-ROW(op_clear_config, c->clear_config(c); reply_bool(call, true, NULL))
+ROW(op_clear_config, c->clear_config(c); op_reply_bool(call, true, NULL))
 
 /* Loading adds to what there is, and lists grow: a hook would run twice. The
  * container's own file therefore takes the place of what was loaded. */
@@ -902,8 +893,8 @@ op_load_config(struct call *call, struct lxc_container *c)
 	if (ok && strcmp(file, own) == 0)
 		c->clear_config(c);
 	ok = ok && translation_load(&t, c, file);
-	unread = unread && !ok;
-	reply_bool(call, ok, NULL);
+	call->x->unread = call->x->unread && !ok;
+	op_reply_bool(call, ok, NULL);
 }
 
 /* liblxc would wait for a FIFO's reader, and the little that a handle knows of
@@ -914,27 +905,27 @@ op_save_config(struct call *call, struct lxc_container *c)
 	const char *path = call->text[0], *why = NULL;
 	AUTO_STRING own = c->config_file_name(c);
 	const char *file = *path ? path : own;
-	const bool fresh = !container_has(call->x, "");
+	const bool fresh = !op_file_exists(call->x, "");
 	struct stat st;
 	bool ok = false;
 
 	if (own != NULL && stat(file, &st) == 0 && !S_ISREG(st.st_mode)) {
 		why = "not a regular file";
-	} else if (own && unread && strcmp(file, own) == 0) {
+	} else if (own && call->x->unread && strcmp(file, own) == 0) {
 		why = "the configuration on disk was never loaded";
 	} else if (own != NULL) {
-		deadline(LOCK_WAIT_MS, 0);
+		op_deadline(LOCK_WAIT_MS, 0);
 		ok = c->save_config(c, *path ? path : NULL);
 	}
 	if (fresh)
-		container_rmdir(call->x);
-	reply_bool(call, ok, why);
+		op_dir_discard(call->x);
+	op_reply_bool(call, ok, why);
 }
 
 /* liblxc would wait for the disk lock. */
-ROW(op_defined, etf_put_bool(&call->result, container_has(call->x, "/config")))
+ROW(op_defined, etf_put_bool(&call->result, op_file_exists(call->x, "/config")))
 ROW(op_daemonize, call->x->daemonize = call->number;
-    reply_bool(call, true, NULL))
+    op_reply_bool(call, true, NULL))
 
 /* --- Rows: lists ------------------------------------------------------- */
 static bool
@@ -958,6 +949,32 @@ socket_hashed(const char *path, const char *name)
 	for (const char *p = s; p != NULL && *p != '\0'; p++)
 		hash = (hash ^ (uint8_t)*p) * 0x100000001b3;
 	return format("lxc/%016llx/command", hash);
+}
+
+/* liblxc hashes a path that is too long for an address. Until it runs its program
+ * an init has its monitor's socket. */
+int
+op_claim(struct erlxc *x)
+{
+	AUTO_STRING hashed = socket_hashed(x->path, x->name);
+	AUTO_STRING plain = format("%s/%s/command", x->path, x->name);
+	struct sockaddr_un a = {.sun_family = AF_UNIX};
+	const size_t max = sizeof(a.sun_path) - 2;
+	const char *const s = plain && strlen(plain) <= max ? plain : hashed;
+	const size_t len = s ? strlen(s) : 0;
+	int left = x->ward->init > 0 ? CLAIM_MS / 10 : CLAIM_MS;
+	int fd = socket(AF_UNIX, SOCK_STREAM | SOCK_CLOEXEC, 0);
+
+	memcpy(a.sun_path + 1, s ? s : "", len);
+	for (; fd >= 0 && len > 0 && left > 0; left -= 10) {
+		if (bind(fd, (const struct sockaddr *)&a,
+			(socklen_t)(offsetof(struct sockaddr_un, sun_path) + 1 +
+				    len)) == 0)
+			return fd;
+		usleep(10000);
+	}
+	fd_free(&fd);
+	return -1;
 }
 
 /* The container in `path` that listens at `sock`, one of `defined` when it is
@@ -1025,7 +1042,7 @@ op_list(struct call *call, struct lxc_container *c)
 		path = op_default_path(call->x) ? call->x->path : "";
 	if ((defined && !list_defined(path, &l)) ||
 	    (active && !list_active(path, &l)))
-		fail(call, NULL);
+		op_fail(call, NULL);
 	if (l.n > 0)
 		qsort(l.v, l.n, sizeof(*l.v), string_cmp);
 	reply_strings(call, &l);
@@ -1039,7 +1056,7 @@ op_state(struct call *call, struct lxc_container *c)
 	const char *s = state(c);
 
 	if (s == NULL)
-		raise_class(call, "timeout");
+		op_raise(call, "timeout");
 	else if (strcmp(call->op->name, "state") == 0)
 		etf_put_string(&call->result, s);
 	else
@@ -1047,7 +1064,7 @@ op_state(struct call *call, struct lxc_container *c)
 }
 
 ROW(op_init_pid, etf_put_int(&call->result, c->init_pid(c)))
-ROW(op_reboot, reply_bool(call, c->reboot(c), NULL))
+ROW(op_reboot, op_reply_bool(call, c->reboot(c), NULL))
 
 /* freeze, unfreeze: both need a configuration, and the latter is true for a
  * stopped container. */
@@ -1057,11 +1074,11 @@ op_freeze(struct call *call, struct lxc_container *c)
 	const bool on = strcmp(call->op->name, "freeze") == 0;
 	const char *why;
 
-	deadline(STOP_TIMEOUT_MS, WORKER_TIMEOUT);
-	why = is_stopped(c)         ? "not running"
+	op_deadline(STOP_TIMEOUT_MS, WORKER_TIMEOUT);
+	why = op_is_stopped(c)      ? "not running"
 	      : c->lxc_conf == NULL ? "no configuration"
 				    : NULL;
-	reply_bool(call, !why && (on ? c->freeze(c) : c->unfreeze(c)), why);
+	op_reply_bool(call, !why && (on ? c->freeze(c) : c->unfreeze(c)), why);
 }
 
 /* An array of liblxc's, NULL for none and for errors alike. */
@@ -1073,8 +1090,8 @@ reply_array(struct call *call, char **v)
 	while (v != NULL && v[l.n] != NULL)
 		l.n++;
 	reply_strings(call, &l);
-	if (v == NULL && is_stopped(call->x->c))
-		fail(call, "not running");
+	if (v == NULL && op_is_stopped(call->x->c))
+		op_fail(call, "not running");
 }
 
 ROW(op_get_interfaces, reply_array(call, c->get_interfaces(c)))
@@ -1085,17 +1102,18 @@ ROW(op_get_ips,
 static void
 op_get_cgroup_item(struct call *call, struct lxc_container *c)
 {
-	AUTO_STRING value = fetch(c, c->get_cgroup_item, call->text[0]);
+	AUTO_STRING value = op_fetch(c, c->get_cgroup_item, call->text[0]);
 
-	reply_item(call, value, !value && is_stopped(c) ? "not running" : NULL);
+	reply_item(
+	    call, value, !value && op_is_stopped(c) ? "not running" : NULL);
 }
 
 static void
 op_set_cgroup_item(struct call *call, struct lxc_container *c)
 {
-	const char *why = is_stopped(c) ? "not running" : NULL;
+	const char *why = op_is_stopped(c) ? "not running" : NULL;
 
-	reply_bool(call,
+	op_reply_bool(call,
 	    !why && c->set_cgroup_item(c, call->text[0], call->text[1]), why);
 }
 
@@ -1120,7 +1138,7 @@ await(struct lxc_container *c, const char *states)
 static void
 deadline_for(int seconds)
 {
-	deadline(seconds ? seconds * INT64_C(1000) : QUERY_TIMEOUT_MS,
+	op_deadline(seconds ? seconds * INT64_C(1000) : QUERY_TIMEOUT_MS,
 	    seconds ? WORKER_FALSE : WORKER_TIMEOUT);
 }
 
@@ -1133,11 +1151,11 @@ op_wait(struct call *call, struct lxc_container *c)
 	deadline_for(call->number);
 	if (call->number != 0) {
 		await(c, states);
-		reply_bool(call, true, NULL);
+		op_reply_bool(call, true, NULL);
 	} else if ((s = state(c)) == NULL) {
-		raise_class(call, "timeout");
+		op_raise(call, "timeout");
 	} else {
-		reply_bool(call, one_of(states, s, strlen(s)), s);
+		op_reply_bool(call, one_of(states, s, strlen(s)), s);
 	}
 }
 
@@ -1148,10 +1166,10 @@ op_shutdown(struct call *call, struct lxc_container *c)
 	bool ok;
 
 	deadline_for(call->number);
-	ok = is_stopped(c) || c->shutdown(c, 0);
+	ok = op_is_stopped(c) || c->shutdown(c, 0);
 	if (ok && call->number != 0)
 		await(c, "STOPPED");
-	reply_bool(call, ok, NULL);
+	op_reply_bool(call, ok, NULL);
 }
 
 /* liblxc returns when the monitor has let go of the socket that asked it. */
@@ -1160,97 +1178,14 @@ op_stop(struct call *call, struct lxc_container *c)
 {
 	bool ok;
 
-	deadline(STOP_TIMEOUT_MS, WORKER_TIMEOUT);
+	op_deadline(STOP_TIMEOUT_MS, WORKER_TIMEOUT);
 	ok = c->stop(c);
-	for (int i = 0; ok && i < 50 && !is_stopped(c); i++)
+	for (int i = 0; ok && i < 50 && !op_is_stopped(c); i++)
 		usleep(WAIT_STEP_US);
-	reply_bool(call, ok, NULL);
+	op_reply_bool(call, ok, NULL);
 }
 
-/* --- Rows: create, destroy, rename, start -------------------------------- */
-/* The file `partial` marks a container that is being created, by a process that
- * holds a lock on it. Without the lock its maker was killed. */
-enum partial { PARTIAL_NONE, PARTIAL_HELD, PARTIAL_LEFT };
-
-static enum partial
-partial(const struct erlxc *x)
-{
-	struct flock lock = {.l_type = F_WRLCK, .l_whence = SEEK_SET};
-	AUTO_STRING file = container_file(x, "/partial");
-	AUTO_FD fd = file ? open(file, O_RDWR | O_CLOEXEC | O_NONBLOCK) : -1;
-
-	if (fd < 0)
-		return PARTIAL_NONE;
-	if (fcntl(fd, F_OFD_GETLK, &lock) < 0 || lock.l_type == F_UNLCK)
-		return PARTIAL_LEFT;
-	return PARTIAL_HELD;
-}
-
-static void
-op_destroy(struct call *call, struct lxc_container *c)
-{
-	struct erlxc *x = call->x;
-	const enum partial p = partial(x);
-	const bool defined = p != PARTIAL_NONE || c->is_defined(c);
-	const char *why = p == PARTIAL_HELD ? "it is being created"
-			  : !defined        ? "not defined"
-					    : NULL;
-	bool ok = why == NULL && op_discard(x);
-
-	if (ok && x->c->is_defined(x->c)) /* liblxc is content with nothing */
-		why = "lxc.rootfs.managed is 0";
-	reply_bool(call, ok && why == NULL, why);
-}
-
-/* Templates write to the log pipe (1 and 2). One that removes its configuration
- * makes liblxc crash: this process, not the port. What liblxc takes for its own
- * failed attempt it removes, so it must not begin where something is. */
-static void
-op_create(struct call *call, struct lxc_container *c)
-{
-	struct erlxc *x = call->x;
-	const char *template = call->text[0], *bdevtype = call->text[1];
-	const enum partial p = partial(x);
-	const bool fresh = !container_has(x, "");
-	const bool old = container_has(x, "/rootfs");
-	const char *why;
-	char *none[] = {NULL};
-	bool ok = false;
-
-	why = p == PARTIAL_HELD   ? "it is being created"
-	      : p == PARTIAL_LEFT ? "half created: destroy it first"
-	      : unread            ? "the configuration on disk cannot be loaded"
-	      : *template && old && c->is_defined(c) ? "it exists"
-	      : !is_stopped(c)                       ? "it is running"
-						     : NULL;
-	if (why == NULL) {
-		x->ward->husk =
-		    *template != '\0' && !old && !container_has(x, "/config");
-		ok = c->create(c, *template ? template : NULL,
-		    *bdevtype ? bdevtype : NULL, NULL, call->number,
-		    call->argv.n > 0 ? call->argv.v : none);
-		x->ward->husk = false; /* liblxc has cleaned up by itself */
-		if (!ok && fresh)
-			container_rmdir(x);
-	}
-	reply_bool(call, ok, why);
-}
-
-/* Without a rootfs liblxc would change the propagation of the host's mounts. */
-static void
-op_rename(struct call *call, struct lxc_container *c)
-{
-	const struct erlxc other = {call->text[0], call->x->path};
-	AUTO_STRING rootfs = fetch(c, c->get_config_item, "lxc.rootfs.path");
-	const char *why = !c->is_defined(c) || !c->lxc_conf ? "not defined"
-			  : !rootfs || !*rootfs             ? "it has no rootfs"
-			  : container_has(&other, "") ? "the name is taken"
-			  : !is_stopped(c)            ? "it is running"
-						      : NULL;
-
-	reply_bool(call, !why && c->rename(c, other.name), why);
-}
-
+/* --- Rows: start ------------------------------------------------------- */
 /* liblxc would tell the first two by nothing but false. */
 static void
 start_refuse(struct call *call)
@@ -1259,19 +1194,19 @@ start_refuse(struct call *call)
 	AUTO_STRING rootfs = NULL;
 	const char *s;
 
-	if (unread && (!op_open(x) || unread)) {
+	if (x->unread && (!op_open(x) || x->unread)) {
 		reply_error(call, "einval", NULL);
 		return;
 	}
-	rootfs = fetch(x->c, x->c->get_config_item, "lxc.rootfs.path");
+	rootfs = op_fetch(x->c, x->c->get_config_item, "lxc.rootfs.path");
 	if (!x->c->is_defined(x->c) && (rootfs == NULL || *rootfs == '\0'))
 		reply_error(call, "enoent", "not defined");
 	else if (x->c->lxc_conf == NULL)
 		reply_error(call, "enoent", "no configuration");
-	else if (partial(x) != PARTIAL_NONE)
+	else if (op_partial(x) != PARTIAL_NONE)
 		reply_error(call, "ebusy", "its creation is not finished");
 	else if ((s = state(x->c)) == NULL)
-		raise_class(call, "timeout");
+		op_raise(call, "timeout");
 	else if (strcmp(s, "STOPPED") != 0)
 		reply_error(call, "ebusy", "it is running");
 }
@@ -1323,9 +1258,9 @@ op_start(struct call *call, struct lxc_container *c)
 	pid_t init = 0;
 	bool ok;
 
-	deadline(QUERY_TIMEOUT_MS, WORKER_TIMEOUT);
+	op_deadline(QUERY_TIMEOUT_MS, WORKER_TIMEOUT);
 	start_refuse(call);
-	deadline(-1, 0); /* what follows may take a container's life */
+	op_deadline(-1, 0); /* what follows may take a container's life */
 	if (call->verdict != OP_OK)
 		return;
 	c = call->x->c; /* it may have been opened anew */
@@ -1341,11 +1276,11 @@ op_start(struct call *call, struct lxc_container *c)
 			ward->status >>= 8;
 		ward->ended = ok;
 	} else if (ok) {
-		deadline(QUERY_TIMEOUT_MS, WORKER_TIMEOUT);
+		op_deadline(QUERY_TIMEOUT_MS, WORKER_TIMEOUT);
 		init = c->init_pid(c);
 	}
 	if (!ok)
-		fail(call, NULL);
+		op_fail(call, NULL);
 	log_end(call, ward && ok ? &init : NULL);
 	if (!ok) {
 		reply_error(call, why_errno(call), NULL);
@@ -1370,7 +1305,7 @@ init_identify(struct erlxc *x)
 		return 0;
 	x->init.pid = 0;
 	log_own(x);
-	deadline(QUERY_TIMEOUT_MS, WORKER_TIMEOUT);
+	op_deadline(QUERY_TIMEOUT_MS, WORKER_TIMEOUT);
 	pid = x->c->init_pid(x->c);
 	if (pid <= 1)
 		return ESRCH;
@@ -1404,7 +1339,7 @@ op_attach(struct call *call, struct lxc_container *c)
 
 	(void)c;
 	if (call->argv.n == 0) {
-		raise_class(call, "badarg");
+		op_raise(call, "badarg");
 		return;
 	}
 	number = init_identify(call->x);
@@ -1412,9 +1347,9 @@ op_attach(struct call *call, struct lxc_container *c)
 		reply_error(call, posix_name(number), "not running");
 		return;
 	}
-	deadline(ATTACH_TIMEOUT_MS, WORKER_TIMEOUT);
+	op_deadline(ATTACH_TIMEOUT_MS, WORKER_TIMEOUT);
 	number = ns_attach(&call->x->init, &call->cmd, &stage, &tell);
-	deadline(-1, 0);
+	op_deadline(-1, 0);
 	if (number == 0) {
 		op_put_started(&call->result, call->x, call->pid);
 		return;
@@ -1429,7 +1364,7 @@ op_attach(struct call *call, struct lxc_container *c)
 	etf_put_tuple(&call->result, 2);
 	etf_put_atom(&call->result, stage);
 	etf_put_atom(&call->result, posix_name(number));
-	fail(call, strerror(number));
+	op_fail(call, strerror(number));
 }
 
 /* The console's proxy has one client, who must read it: the monitor waits for
@@ -1440,9 +1375,9 @@ op_console(struct call *call, struct lxc_container *c)
 	int tty = 0, fds[3] = {-1, -1, -1};
 
 	log_own(call->x);
-	deadline(QUERY_TIMEOUT_MS, WORKER_TIMEOUT);
+	op_deadline(QUERY_TIMEOUT_MS, WORKER_TIMEOUT);
 	fds[2] = c->console_getfd(c, &tty, &fds[0]);
-	if (fds[2] < 0 && is_stopped(c)) {
+	if (fds[2] < 0 && op_is_stopped(c)) {
 		reply_error(call, "esrch", "not running");
 	} else if (fds[2] < 0) {
 		reply_error(call, "ebusy", NULL);
@@ -1464,9 +1399,9 @@ op_notify_fd(struct erlxc *x)
 
 	for (int i = 0; i < NOTIFY_MS * 1000 / WAIT_STEP_US && fd < 0; i++) {
 		usleep(i > 0 ? WAIT_STEP_US : 0);
-		deadline(QUERY_TIMEOUT_MS, WORKER_TIMEOUT);
-		if (c == NULL ||
-		    (is_stopped(c) && (monitor.pid <= 0 || !ns_same(&monitor))))
+		op_deadline(QUERY_TIMEOUT_MS, WORKER_TIMEOUT);
+		if (c == NULL || (op_is_stopped(c) &&
+				     (monitor.pid <= 0 || !ns_same(&monitor))))
 			break;
 		if (init_identify(x) == 0)
 			fd = c->seccomp_notify_fd_active(c);
@@ -1474,7 +1409,7 @@ op_notify_fd(struct erlxc *x)
 		if (fd < 0 && i >= 5 && x->init.pid > 0 && ns_same(&x->init))
 			break;
 	}
-	deadline(-1, 0);
+	op_deadline(-1, 0);
 	if (monitor.pid > 0)
 		fd_free(&monitor.pidfd);
 	if (fd < 0 || ns_identify(ns_parent(x->init.pid), &monitor) != 0)
@@ -1486,7 +1421,7 @@ static void
 op_seccomp_listen(struct call *call, struct lxc_container *c)
 {
 	AUTO_STRING proxy =
-	    fetch(c, c->get_config_item, "lxc.seccomp.notify.proxy");
+	    op_fetch(c, c->get_config_item, "lxc.seccomp.notify.proxy");
 	const char *why = "lxc.seccomp.notify.proxy is set";
 	int fd = -1;
 
@@ -1496,7 +1431,7 @@ op_seccomp_listen(struct call *call, struct lxc_container *c)
 	}
 	if (fd >= 0)
 		notify_listen(fd, *call->op->args ? call->number : NOTIFY_MS);
-	reply_bool(call, fd >= 0, why);
+	op_reply_bool(call, fd >= 0, why);
 }
 
 static void
@@ -1505,7 +1440,7 @@ op_seccomp_respond(struct call *call, struct lxc_container *c)
 	const int number = notify_answer(&call->answer);
 
 	(void)c;
-	reply_bool(call, number == 0,
+	op_reply_bool(call, number == 0,
 	    number == ENOENT ? "no such call waits" : strerror(number));
 }
 
@@ -1514,9 +1449,9 @@ static void
 started(struct erlxc *x, struct etf_reader *in)
 {
 	AUTO_STRING proxy =
-	    fetch(x->c, x->c->get_config_item, "lxc.seccomp.notify.proxy");
+	    op_fetch(x->c, x->c->get_config_item, "lxc.seccomp.notify.proxy");
 	AUTO_STRING profile =
-	    fetch(x->c, x->c->get_config_item, "lxc.seccomp.profile");
+	    op_fetch(x->c, x->c->get_config_item, "lxc.seccomp.profile");
 	AUTO_STRING line = NULL;
 	AUTO_FILE f = NULL;
 	struct stat st;
@@ -1538,7 +1473,7 @@ op_chroot(struct call *call, struct lxc_container *c)
 	const struct ns_file file = {.mode = (mode_t)call->number & 07777,
 	    .source = copy ? call->text[0] : NULL,
 	    .data = call->data};
-	AUTO_STRING rootfs = fetch(c, c->get_config_item, "lxc.rootfs.path");
+	AUTO_STRING rootfs = op_fetch(c, c->get_config_item, "lxc.rootfs.path");
 	const char *dir = rootfs ? rootfs : "";
 	int number;
 
@@ -1546,9 +1481,24 @@ op_chroot(struct call *call, struct lxc_container *c)
 		dir += 4;
 	number = *dir == '/' ? ns_put(dir, call->text[copy], &file) : ENOTDIR;
 	if (number == 0)
-		reply_bool(call, true, NULL);
+		op_reply_bool(call, true, NULL);
 	else
 		reply_error(call, posix_name(number), strerror(number));
+}
+
+/* Another process is changing the container. */
+static void
+reply_busy(struct call *call)
+{
+	static const char why[] = "another process is changing it";
+	const char *name = call->op->name;
+
+	if (strcmp(name, "start") == 0 || strncmp(name, "chroot_", 7) == 0)
+		reply_error(call, "ebusy", why);
+	else
+		op_reply_bool(call, false,
+		    op_partial(call->x) == PARTIAL_HELD ? "it is being created"
+							: why);
 }
 
 /* --- A guardian's children --------------------------------------------- */
@@ -1581,59 +1531,26 @@ op_watch(struct erlxc *x)
 }
 
 /* By the handle that the container was started with, if there is one: its
- * configuration, with the halt signal, may never have been on disk. */
+ * configuration, with the halt signal, may never have been on disk. While our
+ * monitor runs its last hook it may be another's that runs by now. */
 bool
 op_down(struct erlxc *x)
 {
 	const char *s;
 	int left = x->grace_ms;
+	pid_t init;
 
 	if ((x->c == NULL && !op_open(x)) || (s = state(x->c)) == NULL)
 		return false;
+	init = x->c->init_pid(x->c);
+	if (init > 0 && ns_parent(init) != x->ward->monitor)
+		return true;
 	if (strcmp(s, "FROZEN") == 0 || strcmp(s, "FREEZING") == 0)
 		x->c->unfreeze(x->c);
-	if (left > 0 && !is_stopped(x->c) && x->c->shutdown(x->c, 0))
-		for (; left > 0 && !is_stopped(x->c); left -= 10)
+	if (left > 0 && !op_is_stopped(x->c) && x->c->shutdown(x->c, 0))
+		for (; left > 0 && !op_is_stopped(x->c); left -= 10)
 			usleep(10000);
-	return is_stopped(x->c) || (x->c->stop(x->c) && is_stopped(x->c));
-}
-
-/* What a create left that was killed, or that killed itself, is a husk. */
-bool
-op_discard(struct erlxc *x)
-{
-	AUTO_STRING dir = NULL, *file = NULL, *rootfs = NULL;
-	struct lxc_container *c;
-	enum partial p;
-	bool husk, ok;
-
-	if (!op_open(x) || (dir = container_file(x, "/")) == NULL ||
-	    (file = container_file(x, "/config")) == NULL)
-		return false;
-	c = x->c;
-	p = partial(x);
-	husk = p == PARTIAL_LEFT || (x->ward && x->ward->husk);
-	/* Without a configuration liblxc destroys nothing. */
-	if (husk && !c->is_defined(c))
-		mknod(file, S_IFREG | 0600, 0);
-	/* A rootfs elsewhere was there before, and stays. */
-	rootfs = fetch(c, c->get_config_item, "lxc.rootfs.path");
-	if (husk && rootfs &&
-	    (strncmp(rootfs, dir, strlen(dir)) != 0 ||
-		strstr(rootfs, "/../") != NULL))
-		c->clear_config_item(c, "lxc.rootfs.path");
-	ok = !c->is_defined(c);
-	/* STOPPED is announced before the monitor is done. */
-	for (int i = 0; i < 5 && !ok && p != PARTIAL_HELD; i++) {
-		usleep(i > 0 ? 100000 : 0);
-		deadline(LOCK_WAIT_MS, 0);
-		ok = c->destroy(c);
-		deadline(-1, 0);
-		if (!c->is_defined(c) || !is_stopped(c))
-			break;
-	}
-	rmdir(dir); /* create had not come further */
-	return ok;
+	return op_is_stopped(x->c) || (x->c->stop(x->c) && op_is_stopped(x->c));
 }
 
 #define LXC(row) row
@@ -1656,9 +1573,14 @@ NOTHING(bool, op_watch, false)
 NOTHING(int, op_notify_fd, -1)
 NOTHING(bool, op_down, false)
 NOTHING(bool, op_discard, false)
+NOTHING(int, op_claim, -1)
+NOTHING(bool, op_lock, false)
+NOTHING(void, op_lock_open, )
+NOTHING(void, op_unlock, )
 
-#define deadline(ms, status) (void)0
+#define op_deadline(ms, status) (void)0
 #define log_clear() (void)0
+#define reply_busy(call) (void)(call)
 #define log_end(call, init) (void)(call)
 
 #endif
@@ -1761,19 +1683,21 @@ op_run(struct call *call, struct erlxc *x, const struct op *op,
 	if (op->flags & (OP_QUERY | OP_JOB | OP_CONFIG))
 		log_clear();
 	if ((op->run == NULL || handle || op->flags & OP_JOB) && !lxc_load()) {
-		raise_class(call, "notsup");
+		op_raise(call, "notsup");
 	} else if (!args_read(call)) {
-		raise_class(
+		op_raise(
 		    call, in->error == ETF_NOMEM ? "system_limit" : "badarg");
 	} else if (handle && x->c == NULL && !op_open(x)) {
-		raise_class(call, "system_limit");
+		op_raise(call, "system_limit");
+	} else if (op->flags & OP_EXCL && !op_lock(x)) {
+		reply_busy(call);
 	} else {
 		errno = 0;
 		op->run(call, x->c);
 	}
 	number = errno;
 	if (op->flags & OP_JOB)
-		deadline(-1, 0);
+		op_deadline(-1, 0);
 	log_end(call, NULL);
 	for (size_t i = 0; i < sizeof(call->text) / sizeof(*call->text); i++)
 		free(call->text[i]);
@@ -1781,7 +1705,7 @@ op_run(struct call *call, struct erlxc *x, const struct op *op,
 	strings_free(&call->env);
 	strings_free(&call->groups);
 	if (call->verdict == OP_FAILED && call->why.len == 0 && number != 0)
-		fail(call, strerror(number));
+		op_fail(call, strerror(number));
 	if (call->result.error != ETF_OK)
-		raise_class(call, "system_limit");
+		op_raise(call, "system_limit");
 }

@@ -183,7 +183,7 @@ start(C) -> start(C, 0, []).
 %% init's process id on the host. UseInit 1 runs the command below lxc-init.
 %% Argv: the command and its arguments (iodata: a command without), `<<>>' or
 %% `[]' for the container's init. `{error, enoent}': it is not defined; `ebusy':
-%% it runs; `eio': see {@link last_error/1}.
+%% it runs, or another process starts or changes it; `eio': see {@link last_error/1}.
 -spec start(container(), 0 | 1, iodata() | [iodata()]) ->
     {ok, pos_integer()} | {error, file:posix()}.
 start(C, UseInit, Argv) -> call(C, start, [UseInit, Argv]).

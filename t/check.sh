@@ -111,7 +111,7 @@ part_ct() {
 	compile $(ls t/*.erl | grep -v '^t/prop_') || return
 	: "${SUITES:=$(modules t/*_SUITE.erl)}"
 	export SUITES
-	node suites 1500 "erlxc_check:suites(\"$BUILD\", \"$count\")."
+	node suites $((1400 + 100 * ${ERLXC_SOAK:-1})) "erlxc_check:suites(\"$BUILD\", \"$count\")."
 }
 
 part_rebar3() {

@@ -30,7 +30,7 @@ cases() ->
         legacy_container, create_and_destroy, create_config_only, create_failures,
         template_output, template_that_fails, template_killed, destroy_failures,
         start_and_stop, start_argv, start_useinit, start_errors, start_bad_init,
-        start_race, short_lives, running_and_state, wait_zero, wait_second, wait_alternatives,
+        short_lives, running_and_state, wait_zero, wait_second, wait_alternatives,
         wait_forever, wait_for_start, wait_holds_up_nobody, wait_arguments, shutdown_zero,
         shutdown_clean, shutdown_ignored, shutdown_stopped, reboot, freeze, freeze_stopped,
         stop_frozen, rename, rename_failures, cgroup_items, cgroup_failures, interfaces,
@@ -649,20 +649,6 @@ start_bad_init(Config) ->
     end || P <- ["/nosuch/init", "/text", "/etc"]],
     Pid = start(C),
     ?assert(alive(Pid)),
-    ?assert(liblxc:stop(C)).
-
-%% Of many that start a container at once, through two ports, one wins.
-start_race(Config) ->
-    {C, Name} = defined(Config),
-    D = driver(Config, Name),
-    Results = [await(A, 20000)
-        || A <- [async(fun() -> liblxc:start(X, 0, erlxc_test:sleeper()) end)
-            || X <- [C, D, C, D, C, D]]],
-    {Won, Lost} = lists:partition(fun(R) -> element(1, R) =:= ok end, Results),
-    ?assertMatch([{ok, _}], Won),
-    ?assertEqual([], [L || L <- Lost, element(1, L) =/= error]),
-    [{ok, Pid}] = Won,
-    ?assertEqual(Pid, liblxc:init_pid(D)),
     ?assert(liblxc:stop(C)).
 
 %% An init that ends at once has been started nevertheless, and its end is one event.

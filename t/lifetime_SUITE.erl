@@ -668,6 +668,10 @@ killed_starts(Config, Victim) ->
     C = driver(Config, Name, [{shutdown, 0}]),
     Port = port_pid(Name),
     [begin
+        %% The last start's guardian ends after its container.
+        eventually(fun() ->
+            [] =:= [P || P <- children(Port), comm(P) =:= <<"erlxc-guardian">>]
+        end, ?LIMIT),
         Start = async(fun() -> liblxc:start(C, 0, erlxc_test:sleeper()) end),
         Pid = Victim(Port),
         receive after Ms -> signal(Pid, "KILL") end,
