@@ -430,23 +430,24 @@ put_status(struct etf_writer *w, bool known, int status)
 	etf_put_int(w, sig ? WTERMSIG(status) : WEXITSTATUS(status));
 }
 
-/* {reply, Id, Result, Why} or {raise, Id, Class}; nobody wants it when `id` is
- * 0. Or {event, Result}. */
+/* {reply, Id, Result, Why}, {raise, Id, Class} or, with a reason, {raise, Id,
+ * Class, Why}; nobody wants it when `id` is 0. Or {event, Result}. */
 static void
 send_call(uint32_t id, const struct call *call)
 {
 	const bool event = call->verdict == OP_EVENT;
-	const bool reply = !event && call->verdict != OP_RAISE;
-	const char *tag = event ? "event" : reply ? "reply" : "raise";
+	const bool raise = call->verdict == OP_RAISE;
+	const bool why = !event && (!raise || call->why.len > 0);
+	const char *tag = event ? "event" : raise ? "raise" : "reply";
 	struct etf_writer *w;
 
 	if (id == 0 && !event)
 		return;
-	w = frame_begin(tag, 2u + !event + reply);
+	w = frame_begin(tag, 2u + !event + why);
 	if (!event)
 		etf_put_uint(w, id);
 	etf_put_raw(w, call->result.data, call->result.len);
-	if (reply)
+	if (why)
 		etf_put_binary(w, call->why.data, call->why.len);
 	if (!frame_end())
 		port_raise(id, "system_limit");
@@ -733,6 +734,7 @@ call_run(struct erlxc *x, int fd, const struct request *req)
 
 /* What goes before the descriptors of a process that was born. */
 struct born {
+	enum stream_kind kind;
 	pid_t pid;
 	struct ns_init init;
 	bool has[BORN_FDS];
@@ -762,10 +764,11 @@ worker_tell(const struct erlxc *x, enum verdict verdict, const void *data,
 }
 
 void
-worker_born(const struct erlxc *x, pid_t pid, const int fds[3])
+worker_born(
+    const struct erlxc *x, enum stream_kind kind, pid_t pid, const int fds[3])
 {
 	const int all[BORN_FDS] = {fds[0], fds[1], fds[2], x->init.pidfd};
-	struct born born = {.pid = pid, .init = x->init};
+	struct born born = {.kind = kind, .pid = pid, .init = x->init};
 	int there[BORN_FDS];
 	size_t n = 0;
 
@@ -1043,7 +1046,6 @@ static void
 worker_bore(struct worker *w, const void *data)
 {
 	int fds[BORN_FDS] = {-1, -1, -1, -1}, n = 0;
-	enum stream_kind kind = STREAM_CONSOLE;
 	struct born born;
 
 	memcpy(&born, data, sizeof(born));
@@ -1060,10 +1062,9 @@ worker_bore(struct worker *w, const void *data)
 		port.x.init = born.init;
 		port.x.init.pidfd = fds[3];
 	}
-	if (born.pid > 0)
-		kind = fds[1] >= 0 ? STREAM_PIPES : STREAM_TTY;
 	if (w->req != NULL && n >= 0)
-		w->stream = stream_new(w->req->stream, kind, born.pid, fds);
+		w->stream =
+		    stream_new(w->req->stream, born.kind, born.pid, fds);
 	if (w->stream != NULL && born.pid > 0)
 		stream_held(w->stream, born.pid);
 	if (w->stream != NULL)

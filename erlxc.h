@@ -166,8 +166,12 @@ struct call {
 	struct erlxc *x;
 	const struct op *op;
 	struct etf_reader *in;
-	char *text[3]; /* the arguments, by their kinds: see op->args */
+	char *text[4]; /* the arguments, by their kinds: see op->args */
 	int number;
+	struct {
+		bool read, clear;
+		uint64_t max; /* bytes; 0: all */
+	} log;
 	struct strings argv, env, groups;
 	struct notify_answer answer;
 	struct etf_bytes data;
@@ -317,12 +321,15 @@ void port_session(pid_t id, enum session what);
 /* {exit_status, N} | {signal, N}, or unknown. */
 void put_status(struct etf_writer *w, bool known, int status);
 
+enum stream_kind { STREAM_PIPES, STREAM_TTY, STREAM_INIT, STREAM_CONSOLE };
+
 /*
  * In a worker: the command's process, which waits to be let go (0: none), and
  * our ends of its descriptors (-1: none) become the port's, as a stream. So does
  * x->init.
  */
-void worker_born(const struct erlxc *x, pid_t pid, const int fds[3]);
+void worker_born(
+    const struct erlxc *x, enum stream_kind kind, pid_t pid, const int fds[3]);
 
 /* In a worker: what listens to its command's notifications becomes the port's,
  * for the listener. */
@@ -330,12 +337,10 @@ void worker_notifies(const struct erlxc *x, int fd);
 
 /* --- stream.c ---------------------------------------------------------- */
 
-enum stream_kind { STREAM_PIPES, STREAM_TTY, STREAM_INIT, STREAM_CONSOLE };
-
 /*
  * Takes over the descriptors of a command: stdin, stdout, stderr (-1: none); of
- * a terminal or a console only the first, of a console the last too, which
- * keeps its place. NULL: no memory; they are the caller's then.
+ * a terminal or a console only the first. Without a command the last keeps its
+ * place, and ends with the container. NULL: no memory; they are the caller's.
  */
 struct stream *
 stream_new(uint32_t id, enum stream_kind kind, pid_t pid, const int fds[3]);
@@ -465,7 +470,7 @@ bool op_down(struct erlxc *x);
  */
 int op_claim(struct erlxc *x);
 
-/* --- lxcops.c, for lxcdisk.c --------------------------------------------- */
+/* --- lxcops.c, for lxcdisk.c and lxclive.c ------------------------------- */
 
 /* The call raises a class; it failed, for this reason or (NULL) for one that
  * the log has; its result is true, or false for that reason. */
@@ -483,6 +488,9 @@ void op_reply_bool(struct call *call, bool ok, const char *why);
  */
 void op_deadline(int64_t ms, int status);
 
+/* NULL: the monitor will not tell. */
+const char *op_state_of(struct lxc_container *c);
+
 /* True when the monitor says so, or there is none. */
 bool op_is_stopped(struct lxc_container *c);
 
@@ -499,6 +507,18 @@ bool op_file_exists(const struct erlxc *x, const char *tail);
 /* Removes the container's directory when it is empty: liblxc makes it whether
  * or not it comes to put something there. */
 void op_dir_discard(const struct erlxc *x);
+
+/* x->init becomes the container's: the one that was entered last, while it lives;
+ * else the one that the monitor names. Returns 0 or errno. */
+int op_init_identify(struct erlxc *x);
+
+/* --- lxclive.c ----------------------------------------------------------- */
+
+/* Rows. */
+void op_device_node(struct call *call, struct lxc_container *c);
+void op_interface(struct call *call, struct lxc_container *c);
+void op_mount(struct call *call, struct lxc_container *c);
+void op_umount(struct call *call, struct lxc_container *c);
 
 /* --- lxcdisk.c ----------------------------------------------------------- */
 
@@ -652,6 +672,15 @@ struct ns_file {
  * leads out. Returns 0 or errno. openat2(2), RESOLVE_IN_ROOT.
  */
 int ns_put(const char *rootfs, const char *path, const struct ns_file *file);
+
+/*
+ * Makes the device `node` (its mode and number count) at `path` of the init's
+ * root, in the place of what is there, or removes it, and nothing else, from
+ * there. Returns 0 or errno. mknod(2).
+ */
+struct stat;
+int ns_node(const struct ns_init *init, const char *path,
+    const struct stat *node, bool make);
 
 /* --- start.c ------------------------------------------------------------ */
 

@@ -18,6 +18,7 @@
 #include <fcntl.h>
 #include <fnmatch.h>
 #include <limits.h>
+#include <net/if.h>
 #include <search.h>
 #include <signal.h>
 #include <stdarg.h>
@@ -37,13 +38,22 @@
 /* --- liblxc ------------------------------------------------------------ */
 
 #ifdef HAVE_LXC
-#define SYMBOLS(X)                    \
-	X(list_defined_containers)    \
-	X(lxc_container_new)          \
-	X(lxc_container_put)          \
-	X(lxc_get_global_config_item) \
-	X(lxc_get_version)            \
-	X(lxc_log_close)              \
+#include <lxc/version.h>
+
+#define LXC_BUILT                                              \
+	(LXC_VERSION_MAJOR * 10000 + LXC_VERSION_MINOR * 100 + \
+	    LXC_VERSION_MICRO)
+
+#define SYMBOLS(X)                      \
+	X(list_defined_containers)      \
+	X(lxc_config_item_is_supported) \
+	X(lxc_container_new)            \
+	X(lxc_container_put)            \
+	X(lxc_get_global_config_item)   \
+	X(lxc_get_version)              \
+	X(lxc_get_wait_states)          \
+	X(lxc_has_api_extension)        \
+	X(lxc_log_close)                \
 	X(lxc_log_init)
 
 static struct {
@@ -165,7 +175,7 @@ get_number(struct etf_reader *in, char kind)
 
 	if (kind == 'b' || kind == 'n')
 		return (int)etf_get_int(in, 0, kind == 'b' ? 1 : INT_MAX);
-	if (kind == 's' && etf_peek(in) != ETF_ATOM)
+	if (kind == 'y' || (kind == 's' && etf_peek(in) != ETF_ATOM))
 		return (int)etf_get_int(in, -1, INT_MAX);
 	etf_get_atom(in, atom, sizeof(atom));
 	if (kind == 's' && strcmp(atom, "infinity") == 0)
@@ -203,6 +213,15 @@ get_argv(struct etf_reader *in, struct strings *argv)
 		free(argv->v[--argv->n]), argv->v[0] = NULL;
 }
 
+static bool
+interface_valid(const char *s)
+{
+	const size_t len = strcspn(s, "/: \t");
+
+	return len > 0 && len < IF_NAMESIZE && s[len] == '\0' &&
+	       strcmp(s, ".") != 0 && strcmp(s, "..") != 0;
+}
+
 /* True when `s` is what the letter says, see args_read(). */
 static bool
 text_valid(char kind, const char *s)
@@ -212,12 +231,16 @@ text_valid(char kind, const char *s)
 		return *s == '\0';
 	case 'F':
 		return one_of("inet|inet6|", s, strlen(s));
+	case 'I':
+	case 'J':
+		return interface_valid(s) || (kind == 'J' && *s == '\0');
 	case 'G': /* with a slash it would be a file anywhere */
 		return *s != '\0' && strchr(s, '/') == NULL;
 	case 'N':
 		return op_valid_name(s);
+	case 'A':
 	case 'P':
-		return *s == '/';
+		return *s == '/' || (kind == 'A' && *s == '\0');
 	case 'S':
 		return states_valid(s);
 	case 'T': /* a name with a slash leads out of the templates' directory */
@@ -230,7 +253,7 @@ text_valid(char kind, const char *s)
 static char *
 get_text(struct etf_reader *in, char kind)
 {
-	const bool path = kind == 'p' || kind == 'P';
+	const bool path = strchr("APp", kind) != NULL;
 	char *s = etf_get_string(in, path ? PATH_MAX - 1 : TEXT_MAX);
 	size_t n = s ? strlen(s) : 0;
 
@@ -355,11 +378,31 @@ get_answer(struct etf_reader *in, struct notify_answer *answer)
 	}
 }
 
+/* A map: what is wanted of the console's log. */
+static void
+get_log(struct call *call)
+{
+	static const char *const keys[] = {"read", "clear", "max", NULL};
+	int key;
+
+	call->log.read = true;
+	for (uint32_t n = etf_get_map(call->in, 16); n > 0; n--) {
+		key = get_word(call->in, keys);
+		if (key == 2)
+			call->log.max = etf_get_uint(call->in, UINT64_MAX);
+		else
+			*(key ? &call->log.clear : &call->log.read) =
+			    etf_get_bool(call->in);
+	}
+}
+
 /* The arguments, a letter each in the table. In call->number: b 0 or 1, n 0 and
- * up, l a lifetime, s a timeout. In call->argv: a. In call->cmd: c, which is the
- * only one beside a. In call->data: d. In call->answer: i whose, r which. The next of call->text: t
- * any text, p a path, P an absolute one, E the empty text, F an address family
- * or none, G a cgroup's file, N a container's name, S states, T a template. */
+ * up, l a lifetime, s a timeout, y a tty. In call->argv: a. In call->cmd: c,
+ * which is the only one beside a. In call->data: d. In call->answer: i whose, r
+ * which. In call->log: o. The next of call->text: t any text, p a path, P an
+ * absolute one, A that or none, E the empty text, F an address family or none,
+ * G a cgroup's file, I a network interface, J that or none, N a container's
+ * name, S states, T a template. */
 static bool
 args_read(struct call *call)
 {
@@ -377,7 +420,9 @@ args_read(struct call *call)
 			get_answer(in, &call->answer);
 		else if (*kind == 'd')
 			call->data = etf_get_binary(in);
-		else if (strchr("blns", *kind) != NULL)
+		else if (*kind == 'o')
+			get_log(call);
+		else if (strchr("blnsy", *kind) != NULL)
 			call->number = get_number(in, *kind);
 		else
 			*text++ = get_text(in, *kind);
@@ -450,6 +495,8 @@ renamed_to(struct erlxc *x, struct etf_reader *in)
 #ifdef HAVE_LXC
 
 #define FD_FILE "/proc/self/fd/%d" /* liblxc takes names only */
+#define LOG_MAX (15u << 20)        /* of a console: fits a frame */
+#define ASK_AGAIN_MS 200           /* a monitor that gave no answer */
 #define WAIT_STEP_US 20000      /* between two looks at a stopped container */
 #define ATTACH_TIMEOUT_MS 10000 /* for entering a container */
 #define CLAIM_MS 2000           /* for who died with a monitor */
@@ -621,8 +668,12 @@ static void
 on_alarm(int signo)
 {
 	(void)signo;
-	if (expired != 0)
-		_exit(expired);
+	if (expired == 0)
+		return;
+	/* What liblxc has forked for the row would do it later. */
+	signal(SIGTERM, SIG_IGN);
+	kill(0, SIGTERM);
+	_exit(expired);
 }
 
 void
@@ -724,18 +775,18 @@ op_close(struct erlxc *x)
 	x->unread = false;
 }
 
-/* NULL: the monitor will not tell. One that is going away drops the question;
- * asked again, it is gone: STOPPED. */
-static const char *
-state(struct lxc_container *c)
+/* A monitor that is going away drops the question; asked again, it is gone:
+ * STOPPED. */
+const char *
+op_state_of(struct lxc_container *c)
 {
+	const int64_t until = now_ms() + ASK_AGAIN_MS;
 	const char *s;
 
-	for (int i = 0; i < 20; i++) {
+	for (; now_ms() <= until; usleep(5000)) {
 		s = c->state(c);
 		if (s != NULL && strcmp(s, "INVALID STATE") != 0)
 			return s;
-		usleep(5000);
 	}
 	return NULL;
 }
@@ -743,7 +794,7 @@ state(struct lxc_container *c)
 bool
 op_is_stopped(struct lxc_container *c)
 {
-	const char *s = state(c);
+	const char *s = op_state_of(c);
 
 	return s != NULL && strcmp(s, "STOPPED") == 0;
 }
@@ -927,6 +978,94 @@ ROW(op_defined, etf_put_bool(&call->result, op_file_exists(call->x, "/config")))
 ROW(op_daemonize, call->x->daemonize = call->number;
     op_reply_bool(call, true, NULL))
 
+/* Nothing that the port has open stays so in a container, with or without it. */
+ROW(op_close_all_fds,
+    op_reply_bool(call, c->want_close_all_fds(c, call->number), WHY_NONE(c)))
+
+/* --- Rows: the library ------------------------------------------------- */
+/* The call raises notsup: `what` of that version has no such function. */
+static void
+too_old(struct call *call, const char *what, const char *version,
+    const char *needed)
+{
+	char why[128];
+
+	snprintf(why, sizeof(why), "%s %s has no %s: it needs %s", what,
+	    version, call->op->name, needed);
+	op_fail(call, why);
+	op_raise(call, "notsup");
+}
+
+/* True when the call can be: the liblxc that runs is of that version at least,
+ * as its handle has no such member else, and so is the one built for. */
+static bool
+member_since(struct call *call, bool built, const char *needed)
+{
+	const char *version = lxc.lxc_get_version();
+
+	if (strverscmp(version, needed) < 0)
+		too_old(call, "liblxc", version, needed);
+	else if (!built)
+		too_old(call, "lxccontainer.h", LXC_VERSION, needed);
+	else
+		return true;
+	return false;
+}
+
+/* It bounds what liblxc itself asks for a state; 0 is none to it. */
+static void
+op_set_timeout(struct call *call, struct lxc_container *c)
+{
+	bool ok = false;
+
+	(void)c;
+	if (!member_since(call, LXC_BUILT >= 60000, "6.0"))
+		return;
+#if LXC_BUILT >= 60000
+	ok = c->set_timeout(c, call->number);
+#endif
+	op_reply_bool(call, ok, "0 is no timeout");
+}
+
+ROW(op_get_global,
+    reply_item(
+	call, lxc.lxc_get_global_config_item(call->text[0]), "no such key"))
+ROW(op_has_extension,
+    op_reply_bool(call, lxc.lxc_has_api_extension(call->text[0]),
+	"liblxc has no such extension"))
+
+static void
+op_key_known(struct call *call, struct lxc_container *c)
+{
+	AUTO_STRING key = NULL;
+	int nic = 0;
+
+	(void)c;
+	op_reply_bool(call,
+	    config_key(call->text[0], &nic, false, &key) && key != NULL &&
+		lxc.lxc_config_item_is_supported(key),
+	    "no such key");
+}
+
+static void
+op_get_wait_states(struct call *call, struct lxc_container *c)
+{
+	const int n = lxc.lxc_get_wait_states(NULL);
+	const char **names = calloc((size_t)n, sizeof(*names));
+
+	(void)c;
+	if (names == NULL) {
+		op_raise(call, "system_limit");
+		return;
+	}
+	lxc.lxc_get_wait_states(names);
+	etf_put_list(&call->result, (uint32_t)n);
+	for (int i = 0; i < n; i++)
+		etf_put_string(&call->result, names[i]);
+	etf_put_nil(&call->result);
+	free(names);
+}
+
 /* --- Rows: lists ------------------------------------------------------- */
 static bool
 list_defined(const char *path, struct strings *l)
@@ -1053,7 +1192,7 @@ op_list(struct call *call, struct lxc_container *c)
 static void
 op_state(struct call *call, struct lxc_container *c)
 {
-	const char *s = state(c);
+	const char *s = op_state_of(c);
 
 	if (s == NULL)
 		op_raise(call, "timeout");
@@ -1065,6 +1204,50 @@ op_state(struct call *call, struct lxc_container *c)
 
 ROW(op_init_pid, etf_put_int(&call->result, c->init_pid(c)))
 ROW(op_reboot, op_reply_bool(call, c->reboot(c), NULL))
+
+ROW(op_may_control, op_reply_bool(call, c->may_control(c),
+			"its monitor takes no commands of ours"))
+
+/* Of the configuration that the container was started with. liblxc asks only
+ * with one in memory, and gives NULL for all that is no value. */
+static void
+op_get_running(struct call *call, struct lxc_container *c)
+{
+	AUTO_STRING value = NULL;
+	const char *why = WHY_NONE(c);
+
+	if (key_current(call, false) && call->text[0] != NULL) {
+		value = c->get_running_config_item(c, call->text[0]);
+		if (c->get_config_item(c, call->text[0], NULL, 0) >= 0)
+			why = "it has no value";
+	}
+	if (value == NULL && op_is_stopped(c))
+		why = "not running";
+	reply_item(call, value, why);
+}
+
+/* What is read is gone from the log. liblxc wants `read_max` in every case. */
+static void
+op_console_log(struct call *call, struct lxc_container *c)
+{
+	uint64_t size = call->log.max;
+	struct lxc_console_log log = {
+	    .clear = call->log.clear, .read = call->log.read};
+	int number;
+
+	log.read_max = &size;
+	if (log.read && (size == 0 || size > LOG_MAX))
+		size = LOG_MAX;
+	number = c->console_log(c, &log);
+	if (number == 0 || number == -ENODATA)
+		etf_put_binary(&call->result, log.data, log.data ? size : 0);
+	else
+		reply_item(call, NULL,
+		    number == -EFAULT  ? "lxc.console.buffer.size is not set"
+		    : op_is_stopped(c) ? "not running"
+				       : NULL);
+	free(log.data);
+}
 
 /* freeze, unfreeze: both need a configuration, and the latter is true for a
  * stopped container. */
@@ -1126,7 +1309,7 @@ await(struct lxc_container *c, const char *states)
 	const char *s;
 
 	for (;; usleep(WAIT_STEP_US)) {
-		s = state(c);
+		s = op_state_of(c);
 		if (s != NULL &&
 		    (one_of(states, s, strlen(s)) ||
 			(strcmp(s, "STOPPED") != 0 && c->wait(c, states, 1))))
@@ -1152,7 +1335,7 @@ op_wait(struct call *call, struct lxc_container *c)
 	if (call->number != 0) {
 		await(c, states);
 		op_reply_bool(call, true, NULL);
-	} else if ((s = state(c)) == NULL) {
+	} else if ((s = op_state_of(c)) == NULL) {
 		op_raise(call, "timeout");
 	} else {
 		op_reply_bool(call, one_of(states, s, strlen(s)), s);
@@ -1170,6 +1353,22 @@ op_shutdown(struct call *call, struct lxc_container *c)
 	if (ok && call->number != 0)
 		await(c, "STOPPED");
 	op_reply_bool(call, ok, NULL);
+}
+
+/* liblxc is content with one that does not run. It waits for RUNNING, told by
+ * the monitor, which reboots within itself. */
+static void
+op_reboot2(struct call *call, struct lxc_container *c)
+{
+	const char *why;
+	bool ok;
+
+	deadline_for(call->number);
+	why = op_is_stopped(c) ? "not running" : NULL;
+	ok = !why && c->reboot2(c, call->number ? -1 : 0);
+	if (!ok && !why && op_is_stopped(c))
+		why = "it has stopped";
+	op_reply_bool(call, ok, why);
 }
 
 /* liblxc returns when the monitor has let go of the socket that asked it. */
@@ -1205,7 +1404,7 @@ start_refuse(struct call *call)
 		reply_error(call, "enoent", "no configuration");
 	else if (op_partial(x) != PARTIAL_NONE)
 		reply_error(call, "ebusy", "its creation is not finished");
-	else if ((s = state(x->c)) == NULL)
+	else if ((s = op_state_of(x->c)) == NULL)
 		op_raise(call, "timeout");
 	else if (strcmp(s, "STOPPED") != 0)
 		reply_error(call, "ebusy", "it is running");
@@ -1268,6 +1467,8 @@ op_start(struct call *call, struct lxc_container *c)
 	if (call->x->stream != 0)
 		stdio_set(c, call->cmd.err);
 	c->want_daemonize(c, ward == NULL);
+	if (ward != NULL) /* it would close our answer; all close in exec */
+		c->want_close_all_fds(c, false);
 	ok = c->start(c, call->number, call->argv.v);
 	if (ward != NULL) {
 		ok = ok || c->error_num != 1;
@@ -1292,11 +1493,10 @@ op_start(struct call *call, struct lxc_container *c)
 }
 
 /* --- Rows: streams ----------------------------------------------------- */
-/* The init that was entered last, while it lives; else the one that the monitor
- * names both before and after it was identified: then the pid is not somebody
- * else's by now. */
-static int
-init_identify(struct erlxc *x)
+/* The monitor names it both before and after it was identified: then the pid is
+ * not somebody else's by now. */
+int
+op_init_identify(struct erlxc *x)
 {
 	pid_t pid;
 	int number;
@@ -1319,7 +1519,8 @@ attach_born(void *arg, pid_t pid, const int fds[3])
 	struct call *call = arg;
 
 	call->pid = pid;
-	worker_born(call->x, pid, fds);
+	worker_born(
+	    call->x, call->cmd.pty ? STREAM_TTY : STREAM_PIPES, pid, fds);
 }
 
 static void
@@ -1342,7 +1543,7 @@ op_attach(struct call *call, struct lxc_container *c)
 		op_raise(call, "badarg");
 		return;
 	}
-	number = init_identify(call->x);
+	number = op_init_identify(call->x);
 	if (number != 0) {
 		reply_error(call, posix_name(number), "not running");
 		return;
@@ -1367,12 +1568,13 @@ op_attach(struct call *call, struct lxc_container *c)
 	op_fail(call, strerror(number));
 }
 
-/* The console's proxy has one client, who must read it: the monitor waits for
- * him. The descriptor that is returned keeps the place. */
+/* The console (tty 0, a proxy of it) has one client, who must read: the monitor
+ * waits for him. A tty is a terminal as any. The descriptor that is returned
+ * keeps the place, and lives as long as the monitor. */
 static void
 op_console(struct call *call, struct lxc_container *c)
 {
-	int tty = 0, fds[3] = {-1, -1, -1};
+	int tty = call->number, fds[3] = {-1, -1, -1};
 
 	log_own(call->x);
 	op_deadline(QUERY_TIMEOUT_MS, WORKER_TIMEOUT);
@@ -1383,8 +1585,8 @@ op_console(struct call *call, struct lxc_container *c)
 		reply_error(call, "ebusy", NULL);
 	} else {
 		fcntl(fds[0], F_SETFL, O_NONBLOCK);
-		worker_born(call->x, 0, fds);
-		op_put_started(&call->result, call->x, 0);
+		worker_born(call->x, tty ? STREAM_TTY : STREAM_CONSOLE, 0, fds);
+		op_put_started(&call->result, call->x, tty);
 	}
 }
 
@@ -1403,8 +1605,11 @@ op_notify_fd(struct erlxc *x)
 		if (c == NULL || (op_is_stopped(c) &&
 				     (monitor.pid <= 0 || !ns_same(&monitor))))
 			break;
-		if (init_identify(x) == 0)
+#if LXC_BUILT >= 40005
+		if (op_init_identify(x) == 0 &&
+		    strverscmp(lxc.lxc_get_version(), "4.0.5") >= 0)
 			fd = c->seccomp_notify_fd_active(c);
+#endif
 		/* Its profile does not, unless it is another init by now. */
 		if (fd < 0 && i >= 5 && x->init.pid > 0 && ns_same(&x->init))
 			break;
@@ -1425,6 +1630,8 @@ op_seccomp_listen(struct call *call, struct lxc_container *c)
 	const char *why = "lxc.seccomp.notify.proxy is set";
 	int fd = -1;
 
+	if (!member_since(call, LXC_BUILT >= 40005, "4.0.5"))
+		return;
 	if (proxy == NULL || *proxy == '\0') {
 		fd = op_notify_fd(call->x);
 		why = "not running, or its profile does not notify";
@@ -1540,7 +1747,7 @@ op_down(struct erlxc *x)
 	int left = x->grace_ms;
 	pid_t init;
 
-	if ((x->c == NULL && !op_open(x)) || (s = state(x->c)) == NULL)
+	if ((x->c == NULL && !op_open(x)) || (s = op_state_of(x->c)) == NULL)
 		return false;
 	init = x->c->init_pid(x->c);
 	if (init > 0 && ns_parent(init) != x->ward->monitor)
@@ -1591,7 +1798,9 @@ static void op_commands(struct call *call, struct lxc_container *c);
 #define DISK (OP_JOB | OP_EXCL)
 /* clang-format off */
 static const struct op ops[] = {
+	{"add_device_node", "PA", OP_JOB, LXC(op_device_node), NULL},
 	{"attach", "ac", OP_JOB | OP_STREAM | OP_KEPT, LXC(op_attach), NULL},
+	{"attach_interface", "IJ", OP_JOB, LXC(op_interface), NULL},
 	{"chroot_copy", "pPn", DISK, LXC(op_chroot), NULL},
 	{"chroot_dir", "Pn", DISK, LXC(op_chroot), NULL},
 	{"chroot_file", "Pdn", DISK, LXC(op_chroot), NULL},
@@ -1599,25 +1808,37 @@ static const struct op ops[] = {
 	{"clear_config_item", "t", OP_CONFIG, LXC(op_config_item), NULL},
 	{"commands", "", OP_BARE, op_commands, NULL},
 	{"config_file_name", "", OP_INLINE, LXC(op_config_file_name), NULL},
+	{"config_item_is_supported", "t", OP_BARE, LXC(op_key_known), NULL},
 	{"console", "", OP_JOB | OP_STREAM | OP_KEPT, LXC(op_console), NULL},
+	{"console", "y", OP_JOB | OP_STREAM | OP_KEPT, LXC(op_console), NULL},
+	{"console_log", "o", OP_QUERY, LXC(op_console_log), NULL},
 	{"create", "TtEba", DISK | OP_GUARD | OP_RELOAD, LXC(op_create), NULL},
 	{"daemonize", "b", OP_BARE, LXC(op_daemonize), NULL},
 	{"defined", "", OP_INLINE, LXC(op_defined), NULL},
 	{"destroy", "", DISK | OP_KEEP | OP_RELOAD, LXC(op_destroy), NULL},
+	{"detach_interface", "IJ", OP_JOB, LXC(op_interface), NULL},
 	{"freeze", "", OP_JOB, LXC(op_freeze), NULL},
 	{"get_cgroup_item", "G", OP_QUERY, LXC(op_get_cgroup_item), NULL},
 	{"get_config_item", "t", OP_INLINE, LXC(op_get_config_item), NULL},
 	{"get_config_path", "", OP_INLINE, LXC(op_get_config_path), NULL},
+	{"get_global_config_item", "t", OP_BARE, LXC(op_get_global), NULL},
 	{"get_interfaces", "", OP_QUERY, LXC(op_get_interfaces), NULL},
 	{"get_ips", "tFn", OP_QUERY, LXC(op_get_ips), NULL},
 	{"get_keys", "t", OP_INLINE, LXC(op_get_keys), NULL},
+	{"get_running_config_item", "t", OP_QUERY, LXC(op_get_running), NULL},
+	{"get_wait_states", "", OP_BARE, LXC(op_get_wait_states), NULL},
+	{"has_api_extension", "t", OP_BARE, LXC(op_has_extension), NULL},
 	{"init_pid", "", OP_QUERY, LXC(op_init_pid), NULL},
 	{"list_active_containers", "p", OP_JOB | OP_BARE, LXC(op_list), NULL},
 	{"list_all_containers", "p", OP_JOB | OP_BARE, LXC(op_list), NULL},
 	{"list_defined_containers", "p", OP_JOB | OP_BARE, LXC(op_list), NULL},
 	{"load_config", "p", OP_CONFIG, LXC(op_load_config), NULL},
+	{"may_control", "", OP_QUERY, LXC(op_may_control), NULL},
+	{"mount", "pPtnt", OP_JOB | OP_KEEP, LXC(op_mount), NULL},
 	{"name", "", OP_BARE, op_name, NULL},
 	{"reboot", "", OP_QUERY, LXC(op_reboot), NULL},
+	{"reboot2", "s", OP_JOB, LXC(op_reboot2), NULL},
+	{"remove_device_node", "PA", OP_JOB, LXC(op_device_node), NULL},
 	{"rename", "N", DISK | OP_KEEP | OP_RELOAD, LXC(op_rename), renamed_to},
 	{"running", "", OP_QUERY, LXC(op_state), NULL},
 	{"save_config", "p", DISK | OP_KEEP, LXC(op_save_config), NULL},
@@ -1627,6 +1848,7 @@ static const struct op ops[] = {
 	{"set_cgroup_item", "Gt", OP_QUERY, LXC(op_set_cgroup_item), NULL},
 	{"set_config_item", "tt", OP_CONFIG, LXC(op_config_item), NULL},
 	{"set_config_path", "P", OP_CONFIG, LXC(op_set_config_path), NULL},
+	{"set_timeout", "s", OP_CONFIG, LXC(op_set_timeout), NULL},
 	{"shutdown", "n", OP_JOB, LXC(op_shutdown), NULL},
 	{"start", "ba", DISK | OP_GUARD, LXC(op_start), LXC(started)},
 	{"start", "bac", DISK | OP_GUARD | OP_STREAM, LXC(op_start), LXC(started)},
@@ -1634,9 +1856,11 @@ static const struct op ops[] = {
 	{"stop", "", OP_JOB, LXC(op_stop), NULL},
 	{"type", "", OP_BARE, op_type, NULL},
 	{"type", "l", OP_BARE, op_set_type, NULL},
+	{"umount", "Pn", OP_JOB, LXC(op_umount), NULL},
 	{"unfreeze", "", OP_JOB, LXC(op_freeze), NULL},
 	{"version", "", OP_BARE, op_version, NULL},
 	{"wait", "Ss", OP_JOB, LXC(op_wait), NULL},
+	{"want_close_all_fds", "b", OP_CONFIG, LXC(op_close_all_fds), NULL},
 };
 /* clang-format on */
 #define OPS_LEN (sizeof(ops) / sizeof(*ops))

@@ -1568,7 +1568,8 @@ ns_sessions_keep(int fd, struct etf_bytes first)
 
 /*
  * Opens the directory that `path` is in, as if `root` were /, making those that
- * are missing, owned as `root` is. The last part of `path` in *name.
+ * are missing, with that owner, unless it is NULL. The last part of `path` in
+ * *name.
  */
 static int
 parent_open(int root, char *path, const struct stat *owner, const char **name)
@@ -1579,7 +1580,7 @@ parent_open(int root, char *path, const struct stat *owner, const char **name)
 	while (fd >= 0 && (end = strchr(part, '/')) != NULL) {
 		*end = '\0';
 		next = open_resolved(root, path, O_PATH | O_DIRECTORY, IN_ROOT);
-		if (next < 0 && errno == ENOENT &&
+		if (next < 0 && errno == ENOENT && owner != NULL &&
 		    mkdirat(fd, part, 0755) == 0 &&
 		    fchownat(fd, part, owner->st_uid, owner->st_gid,
 			AT_SYMLINK_NOFOLLOW) == 0)
@@ -1679,4 +1680,55 @@ ns_put(const char *rootfs, const char *path, const struct ns_file *file)
 		return dir_put(dir, name, &owner, mode);
 	return file_put(
 	    dir, name, &owner, mode, from, file->data.data, file->data.len);
+}
+
+/* By its descriptor: the container may put something else under the name, but
+ * then that is no such device, or comes from another mount. */
+static int
+node_own(int dir, const char *name, const struct stat *node,
+    const struct stat *owner)
+{
+	AUTO_FD fd = open_resolved(dir, name, O_PATH | O_NOFOLLOW,
+	    RESOLVE_NO_XDEV | RESOLVE_NO_SYMLINKS);
+	struct stat st;
+
+	if (fd < 0 || fstat(fd, &st) < 0)
+		return errno;
+	if ((st.st_mode & S_IFMT) != (node->st_mode & S_IFMT) ||
+	    st.st_rdev != node->st_rdev)
+		return ENODEV;
+	return owner == NULL || fchownat(fd, "", owner->st_uid, owner->st_gid,
+				    AT_EMPTY_PATH) == 0
+		   ? 0
+		   : errno;
+}
+
+int
+ns_node(const struct ns_init *init, const char *path, const struct stat *node,
+    bool make)
+{
+	AUTO_FD root = -1;
+	AUTO_FD dir = -1;
+	char text[PATH_MAX];
+	struct stat owner;
+	const char *name;
+	int number;
+
+	snprintf(text, sizeof(text), "/proc/%d/root", (int)init->pid);
+	root = open(text, O_PATH | O_DIRECTORY | O_CLOEXEC);
+	if (root < 0 || fstat(root, &owner) < 0 || !ns_same(init))
+		return errno;
+	if (snprintf(text, sizeof(text), "%s", path) >= (int)sizeof(text))
+		return ENAMETOOLONG;
+	dir = parent_open(root, text, make ? &owner : NULL, &name);
+	if (dir < 0)
+		return errno;
+	umask(0); /* the host's node says who may open it */
+	if (make && ((unlinkat(dir, name, 0) < 0 && errno != ENOENT) ||
+			mknodat(dir, name, node->st_mode, node->st_rdev) < 0))
+		return errno;
+	number = node_own(dir, name, node, make ? &owner : NULL);
+	if (number == 0 && !make && unlinkat(dir, name, 0) < 0)
+		number = errno;
+	return number;
 }

@@ -58,9 +58,9 @@ struct stream {
 		GONE    /* freed at the end of the loop's turn */
 	} state;
 	struct end ends[ENDS];
-	int lock;  /* what keeps the console's slot, or -1 */
-	pid_t pid; /* the command; an init is not our child */
-	bool hung; /* a terminal that no program has open */
+	bool locks; /* ERR keeps the place of a console, a tty */
+	pid_t pid;  /* the command; an init is not our child */
+	bool hung;  /* a terminal that no program has open */
 	bool ended, known;
 	int status;    /* when `known` */
 	int64_t grace; /* when `ended`: for who holds its output */
@@ -80,6 +80,13 @@ static bool
 is_tty(const struct stream *s)
 {
 	return s->kind == STREAM_TTY || s->kind == STREAM_CONSOLE;
+}
+
+/* No bytes come from it but its end, when the monitor is gone. */
+static bool
+is_lock(const struct end *e)
+{
+	return e->stream->locks && e == &e->stream->ends[ERR];
 }
 
 /* The ends that bytes come from: the first and the one behind the last. */
@@ -199,7 +206,7 @@ end_read(struct end *e, uint8_t *buf, size_t max, bool *over)
 		len += n > 0 ? (size_t)n : 0;
 	} while (n >= TTY_MUCH && len < max && is_tty(s));
 	*over = n == 0 || (n < 0 && errno != EAGAIN && errno != EINTR);
-	s->hung = *over && s->kind == STREAM_TTY && !s->ended;
+	s->hung = *over && s->kind == STREAM_TTY && !s->ended && !is_lock(e);
 	*over = *over && !s->hung;
 	return len;
 }
@@ -267,7 +274,7 @@ output(struct stream *s, int from)
 	if (!over)
 		return;
 	source_close(&e->src);
-	if (s->kind == STREAM_CONSOLE)
+	if (s->kind == STREAM_CONSOLE || s->locks)
 		stream_ended(s, false, 0);
 }
 
@@ -526,14 +533,10 @@ stream_new(uint32_t id, enum stream_kind kind, pid_t pid, const int fds[3])
 	s->kind = kind;
 	s->pid = pid;
 	s->last = &s->chunks;
-	s->lock = -1;
+	s->locks = is_tty(s) && pid == 0;
 	for (int i = IN; i < ENDS; i++) {
 		s->ends[i].stream = s;
 		s->ends[i].src.fd = fds[i];
-	}
-	if (kind == STREAM_CONSOLE) {
-		s->lock = fds[ERR];
-		s->ends[ERR].src.fd = -1;
 	}
 	s->next = streams;
 	streams = s;
@@ -568,6 +571,8 @@ stream_ended(struct stream *s, bool known, int status)
 		port_session(s->pid, SESSION_LEFT);
 	s->pid = 0;
 	s->hung = false;
+	if (s->locks)
+		source_close(&s->ends[ERR].src);
 	s->grace = now_ms() + GRACE_MS;
 	lingering += s->state == OPEN;
 	input_lost(s, "closed");
@@ -590,9 +595,6 @@ stream_close(struct stream *s)
 	input_lost(s, "closed");
 	for (int i = IN; i < ENDS; i++)
 		source_close(&s->ends[i].src);
-	if (s->lock >= 0)
-		close(s->lock);
-	s->lock = -1;
 	if (child) {
 		kill(s->pid, SIGKILL);
 		port_session(s->pid, SESSION_KILLED);
@@ -651,13 +653,10 @@ streams_close_all(void)
 void
 streams_forked(void)
 {
-	for (struct stream *s = streams; s != NULL; s = s->next) {
+	for (struct stream *s = streams; s != NULL; s = s->next)
 		for (int i = IN; i < ENDS; i++)
 			if (s->ends[i].src.fd >= 0)
 				close(s->ends[i].src.fd);
-		if (s->lock >= 0)
-			close(s->lock);
-	}
 }
 
 void

@@ -25,7 +25,7 @@
 %% give `{error, closed}', also when the process is no more.
 -module(erlxc).
 
--export([spawn/1, spawn/2, spawn_link/1, spawn_link/2, child_spec/2, console/1, stop/1]).
+-export([spawn/1, spawn/2, spawn_link/1, spawn_link/2, child_spec/2, console/1, console/2, stop/1]).
 -export([send/2, send/3, recv/1, recv/2, recv/3, eof/1, setopts/2, controlling_process/2]).
 -export([resize/3, signal/2, wait/1, wait/2, run/2, run/3]).
 -export([container/1, exit/2, reboot/1, type/1, type/2]).
@@ -110,9 +110,14 @@ child_spec(Ref, Options) ->
     Id = {?MODULE, case Ref of <<>> -> make_ref(); _ -> Ref end},
     #{id => Id, start => {erlxc_stream, start, [Ref, Options, supervise]}, shutdown => Ms + 6000}.
 
-%% @doc The console of the process's container, as a process of its own.
+%% @equiv console(Pid, 0)
 -spec console(pid()) -> {ok, pid()} | {error, term()}.
-console(Pid) -> erlxc_stream:start(Pid, [], console).
+console(Pid) -> console(Pid, 0).
+%% @doc A terminal of the process's container, as a process of its own: 0, its console;
+%% N, its tty N, of which there are `lxc.tty.max'; -1, the first tty that is free. A
+%% console that is not read loses bytes, a tty makes its writer wait.
+-spec console(pid(), Tty :: -1 | non_neg_integer()) -> {ok, pid()} | {error, term()}.
+console(Pid, Tty) -> erlxc_stream:start(Pid, [], {console, Tty}).
 
 %% @doc Ends the command and the process, and returns when what the container's type
 %% takes down is gone.

@@ -15,7 +15,7 @@
 
 -export([start/1, start_link/1, stop/1, child_spec/1, info/1, subscribe/1, unsubscribe/1]).
 -export([call/3, call/4, open/3, open/4, close/2, forward/4, tell/3, vocabulary/0]).
--export([init/1, handle_call/3, handle_cast/2, handle_info/2, terminate/2]).
+-export([init/1, handle_call/3, handle_cast/2, handle_info/2, terminate/2, format_error/2]).
 -export_type([container/0, option/0, type/0, level/0, class/0, info/0]).
 -export_type([event/0, exited/0, message/0]).
 
@@ -163,7 +163,8 @@ close(C, Stream) ->
     flush(C, Stream).
 
 %% @doc A call that nobody waits in: From gets its answer, by {@link
-%% gen_server:reply/2}, as `{reply, Result, Why}' or `{raise, Class}'; none when
+%% gen_server:reply/2}, as `{reply, Result, Why}', `{raise, Class}' or, with a reason,
+%% `{raise, Class, Why}'; none when
 %% the driver ends.
 -spec forward(container(), From :: {pid(), term()}, atom(), [term()]) -> ok.
 forward(C, From, Command, Args) ->
@@ -180,7 +181,10 @@ call(C, Kind, Command, Args, Timeout) ->
     fits(Command, Args) orelse error(badarg, [C, Command, Args, Timeout]),
     try gen_server:call(C, {Kind, Command, Args}, Timeout) of
         {reply, Result, Why} -> {Result, Why};
-        {raise, Class} -> error(Class, [C, Command, Args, Timeout])
+        {raise, Class} -> error(Class, [C, Command, Args, Timeout]);
+        {raise, Class, Why} ->
+            Info = #{module => ?MODULE, cause => Why},
+            error(Class, [C, Command, Args, Timeout], [{error_info, Info}])
     catch
         exit:{timeout, _} = Reason:Stack ->
             abandon(C, Kind),
@@ -195,6 +199,15 @@ flush(C, Stream) ->
     receive
         {?MODULE, C, Stream, _} -> flush(C, Stream)
     after 0 -> ok
+    end.
+
+%% @private
+%% What the shell shows of an exception: the reason that came with it.
+-spec format_error(term(), [tuple()]) -> #{general => binary()}.
+format_error(_, [{_, _, _, Info} | _]) ->
+    case proplists:get_value(error_info, Info) of
+        #{cause := Why} -> #{general => Why};
+        _ -> #{}
     end.
 
 %% @doc What the port program says of itself.
@@ -460,7 +473,7 @@ vocabulary() ->
         none, all, active, defined, temporary, transient, permanent, attach, console, write, eof,
         resize, close, ack, data, stdout, stderr, dropped, exit, closed, init, cgroup, label,
         limits, pty, stdio, setns, root, fork, session, terminal, user, group, caps, no_new_privs,
-        seccomp, cd, pid, nr, arch, args].
+        seccomp, cd, pid, nr, arch, args, read, clear, max].
 
 %% A data frame is told by its bytes, as binary_to_term/2 would copy the data:
 %% up to 64 KiB, thousands of times a second. Another encoding is a term as others.
@@ -486,6 +499,7 @@ term(Bytes) ->
 frame({data, Stream, From, Data}, State) -> pass(Stream, {From, Data}, State);
 frame({reply, Id, Result, Why}, State) -> answer(Id, {reply, Result, Why}, State);
 frame({raise, Id, Class}, State) -> answer(Id, {raise, Class}, State);
+frame({raise, Id, Class, Why}, State) -> answer(Id, {raise, Class, Why}, State);
 frame({exit, Stream, Status}, State) ->
     closing(close, [Stream], pass(Stream, {exit, Status}, State));
 frame({dropped, Stream, N}, State) -> pass(Stream, {dropped, N}, State);

@@ -8,7 +8,7 @@
 -module(erlxc_stream).
 -behaviour(gen_server).
 
--export([start/3, run/3]).
+-export([start/3, run/3, run_wait/3]).
 -export([init/1, handle_call/3, handle_cast/2, handle_info/2, terminate/2]).
 
 -define(ATTACH, [pty, stderr, env, cd, user, group, groups]).
@@ -38,11 +38,11 @@
     waiting = #{} :: #{pid() => gen_server:from()}, % for the status
     asked = #{} :: #{gen_server:from() => []} % for an answer of the port
 }).
--type how() :: monitor | link | supervise | console.
+-type how() :: monitor | link | supervise | {console, Tty :: integer()}.
 
 %% --- Start ---------------------------------------------------------------
 %% @doc Starts the process. `supervise': linked, without an owner to send to, and
-%% it ends with its command; `console': on the console of a container that there is.
+%% it ends with its command; `{console, Tty}': on a tty of a container that there is.
 -spec start(erlxc:ref(), [erlxc:option()], how()) -> {ok, pid()} | {error, term()}.
 start(Ref, Options, How) ->
     Args = {Ref, Options, #state{how = How, owner = self()}},
@@ -108,7 +108,7 @@ until(#{timeout := Ms}) -> erlang:monotonic_time(millisecond) + Ms.
 left(infinity) -> infinity;
 left(Until) -> max(0, Until - erlang:monotonic_time(millisecond)).
 
-bring_up(console, _, Ask) -> stream(Ask(open, console, []));
+bring_up({console, Tty}, _, Ask) -> stream(Ask(open, console, [Tty]));
 bring_up(_, #{config := Config, create := Create, chroot := Chroot} = Opts, Ask) ->
     steps(Config, Ask),
     {Defined, _} = Ask(call, defined, []),
@@ -232,14 +232,35 @@ run(Ref, Argv, Options) ->
     catch throw:Reason -> {error, Reason}
     end.
 
-run(#{exec := Argv, attach := Attach, input := Input} = Opts, C) ->
+run(#{exec := Argv, attach := Attach} = Opts, C) ->
     Until = until(Opts),
-    Stream = stream((asker(C, Until))(open, attach, [Argv, Attach])),
+    finish(Opts#{until => Until}, C, stream((asker(C, Until))(open, attach, [Argv, Attach]))).
+
+%% @doc As run/3, for the command's status; what it writes is dropped. An error has its
+%% reason beside it.
+-spec run_wait(pid(), erlxc:argv(), [erlxc:run_option()]) ->
+    {erlxc:status() | {error, term()}, Why :: binary()}.
+run_wait(C, Argv, Options) ->
+    #{exec := Exec, attach := Attach} = Opts =
+        try options([{exec, Argv} | Options], run)
+        catch throw:{badarg, _} -> error(badarg, [C, Argv, Options])
+        end,
+    case erlxc_drv:open(C, attach, [Exec, Attach]) of
+        {{ok, Stream, _}, _} ->
+            case finish(Opts#{max => drop, until => until(Opts)}, C, Stream) of
+                {ok, #{status := Status}} -> {Status, <<>>};
+                {error, timeout} = Error -> {Error, <<"killed: its time was over">>};
+                Error -> {Error, <<"the driver is gone">>}
+            end;
+        Failed -> Failed
+    end.
+
+finish(#{input := Input} = Opts, C, Stream) ->
     Mon = monitor(process, C),
     Input =:= <<>> orelse erlxc_drv:tell(C, write, [Stream, Input]),
     erlxc_drv:tell(C, eof, [Stream]),
-    Result = collect(Opts#{c => C, mon => Mon, stream => Stream, until => Until, size => 0,
-        due => 0, stdout => [], stderr => []}),
+    Result = collect(Opts#{c => C, mon => Mon, stream => Stream, size => 0, due => 0,
+        stdout => [], stderr => []}),
     demonitor(Mon, [flush]),
     Result.
 
@@ -256,6 +277,8 @@ collect(Left, #{c := C, mon := Mon, stream := Stream, size := Size, max := Max} 
     after Left -> failed(timeout, Run)
     end.
 
+add(_, Data, #{max := drop, c := C, stream := Stream, due := Due} = Run) ->
+    Run#{due := ack(C, Stream, Due + byte_size(Data))};
 add(From, Data, #{c := C, stream := Stream, size := Size, due := Due} = Run) ->
     N = byte_size(Data),
     Run#{From := [maps:get(From, Run), Data], size := Size + N, due := ack(C, Stream, Due + N)}.
@@ -336,7 +359,8 @@ go_on(#state{how = supervise, status = Status} = State) when Status =/= undefine
     {stop, {shutdown, Status}, State};
 go_on(State) -> {noreply, State}.
 result({reply, Result, _}) -> Result;
-result({raise, Class}) -> {error, Class}.
+result({raise, Class}) -> {error, Class};
+result({raise, Class, _}) -> {error, Class}.
 
 %% --- What comes, and who takes it ----------------------------------------
 came({stdout, Data}, #state{chunks = Chunks, size = Size} = State) ->

@@ -28,10 +28,26 @@
 -export([state/1, running/1, init_pid/1, wait/3]).
 -export([seccomp_listen/1, seccomp_listen/2, seccomp_respond/3]).
 -export([get_interfaces/1, get_ips/4, get_cgroup_item/2, set_cgroup_item/3]).
--export_type([container/0, filter/0]).
+-export([get_running_config_item/2, may_control/1, want_close_all_fds/2, reboot2/2]).
+-export([add_device_node/3, remove_device_node/3, attach_interface/3, detach_interface/3]).
+-export([console_log/2, mount/6, umount/3, set_timeout/2, attach_run_wait/3]).
+-export([get_global_config_item/2, get_wait_states/1, config_item_is_supported/2]).
+-export([has_api_extension/2]).
+-export_type([container/0, filter/0, mount_flag/0, umount_flag/0]).
 
 -type container() :: erlxc_drv:container().
 -type filter() :: all | active | defined.
+-type mount_flag() :: ro | nosuid | nodev | noexec | sync | remount | mand | dirsync | nosymfollow
+    | noatime | nodiratime | bind | rec | silent | relatime | strictatime | lazytime.
+%% mount(2)'s MS_*.
+-type umount_flag() :: force | detach | expire | nofollow.
+%% umount(2)'s MNT_* and UMOUNT_NOFOLLOW.
+
+-define(MOUNT_FLAGS, #{ro => 1, nosuid => 2, nodev => 4, noexec => 8, sync => 16, remount => 32,
+    mand => 64, dirsync => 128, nosymfollow => 256, noatime => 1024, nodiratime => 2048,
+    bind => 4096, rec => 16384, silent => 32768, relatime => 1 bsl 21, strictatime => 1 bsl 24,
+    lazytime => 1 bsl 25}).
+-define(UMOUNT_FLAGS, #{force => 1, detach => 2, expire => 4, nofollow => 8}).
 
 %% --- The port and its commands -------------------------------------------
 %% @doc The reason why the calling process's last call on the container failed,
@@ -244,6 +260,100 @@ get_cgroup_item(C, Key) -> call(C, get_cgroup_item, [Key]).
 -spec set_cgroup_item(container(), iodata(), iodata()) -> boolean().
 set_cgroup_item(C, Key, Value) -> call(C, set_cgroup_item, [Key, Value]).
 
+%% @doc A key's value in the configuration that the container runs with. `none': it does
+%% not run; there is no such key; it has no value.
+-spec get_running_config_item(container(), iodata()) -> binary() | none.
+get_running_config_item(C, Key) -> call(C, get_running_config_item, [Key]).
+
+%% @doc Whether the container's monitor takes our commands; without one, `true'.
+-spec may_control(container()) -> boolean().
+may_control(C) -> call(C, may_control, []).
+
+%% @doc Whether a start closes all descriptors. It makes no difference: the port has none
+%% that a container inherits.
+-spec want_close_all_fds(container(), 0 | 1) -> boolean().
+want_close_all_fds(C, Close) -> call(C, want_close_all_fds, [Close]).
+
+%% @doc As {@link reboot/1}, and waits until the container runs again, for at most Timeout
+%% seconds: `false' then. 0: `true' at once; -1 or `infinity' waits for ever.
+-spec reboot2(container(), -1 | non_neg_integer() | infinity) -> boolean().
+reboot2(C, Timeout) -> call(C, reboot2, [Timeout]).
+
+%% @doc Seconds that liblxc itself waits for a container's state, -1 or `infinity': as long
+%% as the port, 5. Raises `notsup' before liblxc 6.0.
+-spec set_timeout(container(), -1 | pos_integer() | infinity) -> boolean().
+set_timeout(C, Seconds) -> call(C, set_timeout, [Seconds]).
+
+%% @doc Makes the host's device Source a node of a running container, at Target (`<<>>': as
+%% on the host), with its mode, and lets the container use it.
+-spec add_device_node(container(), iodata(), iodata()) -> boolean().
+add_device_node(C, Source, Target) -> call(C, add_device_node, [Source, Target]).
+
+%% @doc Removes the node Target (`<<>>': as on the host) of the host's device Source, and
+%% forbids the container to use that.
+-spec remove_device_node(container(), iodata(), iodata()) -> boolean().
+remove_device_node(C, Source, Target) -> call(C, remove_device_node, [Source, Target]).
+
+%% @doc Moves a network interface of the host, set down first, into a running container,
+%% where it is called Name (`<<>>': the same).
+-spec attach_interface(container(), iodata(), iodata()) -> boolean().
+attach_interface(C, Interface, Name) -> call(C, attach_interface, [Interface, Name]).
+
+%% @doc Moves a running container's network interface, set down first, to the host, where
+%% it is called Name (`<<>>': the same).
+-spec detach_interface(container(), iodata(), iodata()) -> boolean().
+detach_interface(C, Interface, Name) -> call(C, detach_interface, [Interface, Name]).
+
+%% @doc What a running container has written to its console, of which it keeps
+%% `lxc.console.buffer.size' bytes. `read': is given, and no longer kept; default `true'.
+%% `clear': the rest is not kept either. `max': bytes, 15 MiB at most (0). `none': it does
+%% not run, or keeps none.
+-spec console_log(container(), #{read => boolean(), clear => boolean(),
+    max => non_neg_integer()}) -> binary() | none.
+console_log(C, Options) -> call(C, console_log, [Options]).
+
+%% @doc Mounts the host's Source (`<<>>': none) at a running container's Target, which is
+%% made; a file or an empty directory that is there is removed. Fstype and Data: as of
+%% mount(2), or `<<>>'. Flags: numbers of that too. Needs `lxc.mount.auto = shmounts:' with
+%% a directory of the host that is a shared mount.
+-spec mount(container(), iodata(), iodata(), iodata(), non_neg_integer() | [mount_flag()],
+    iodata()) -> boolean().
+mount(C, Source, Target, Fstype, Flags, Data) ->
+    call(C, mount, [Source, Target, Fstype, flags(Flags, ?MOUNT_FLAGS), Data]).
+
+%% @doc Unmounts a running container's Target. Flags: as of umount2(2).
+-spec umount(container(), iodata(), non_neg_integer() | [umount_flag()]) -> boolean().
+umount(C, Target, Flags) -> call(C, umount, [Target, flags(Flags, ?UMOUNT_FLAGS)]).
+
+%% @doc Runs a command in a running container and gives its status. Standard input is at its
+%% end; what is written goes nowhere: {@link erlxc:run/3} gives it, which has the Options
+%% too. Errors as of {@link erlxc:spawn/2}, and `{error, timeout}'.
+-spec attach_run_wait(container(), erlxc:argv(), [erlxc:run_option()]) ->
+    erlxc:status() | {error, term()}.
+attach_run_wait(C, Argv, Options) ->
+    {Result, Why} = erlxc_stream:run_wait(C, Argv, Options),
+    keep(C, Why),
+    Result.
+
+%% --- The library ---------------------------------------------------------
+%% @doc A value of lxc.system.conf(5), such as `"lxc.lxcpath"'.
+-spec get_global_config_item(container(), iodata()) -> binary() | none.
+get_global_config_item(C, Key) -> call(C, get_global_config_item, [Key]).
+
+%% @doc The states that there are.
+-spec get_wait_states(container()) -> [binary()].
+get_wait_states(C) -> call(C, get_wait_states, []).
+
+%% @doc Whether there is such a configuration key, or was before LXC 2.1; whole, as
+%% `"lxc.net"', not what goes on with a device's number.
+-spec config_item_is_supported(container(), iodata()) -> boolean().
+config_item_is_supported(C, Key) -> call(C, config_item_is_supported, [Key]).
+
+%% @doc Whether liblxc has an extension, such as `"pidfd"': those that its
+%% doc/api-extensions.md names.
+-spec has_api_extension(container(), iodata()) -> boolean().
+has_api_extension(C, Extension) -> call(C, has_api_extension, [Extension]).
+
 %% --- System calls that a profile marks `notify' ---------------------------
 %% @equiv seccomp_listen(C, 5000)
 -spec seccomp_listen(container()) -> boolean().
@@ -270,6 +380,12 @@ seccomp_respond(C, Id, Answer) -> call(C, seccomp_respond, [Id, Answer]).
 
 %% -------------------------------------------------------------------------
 
+flags(Flags, Names) when is_list(Flags) ->
+    try lists:foldl(fun(F, Sum) -> maps:get(F, Names) bor Sum end, 0, Flags)
+    catch error:{badkey, _} -> error(badarg, [Flags])
+    end;
+flags(Flags, _) -> Flags.
+
 call(C, Name, Args) ->
     try erlxc_drv:call(C, Name, wire(Name, Args)) of
         {Result, Why} ->
@@ -279,7 +395,9 @@ call(C, Name, Args) ->
         %% Shows the function that was called, which this call has replaced.
         error:Class:Stack ->
             Below = [F || F <- Stack, not lists:member(element(1, F), [?MODULE, erlxc_drv])],
-            erlang:raise(error, Class, [{?MODULE, Name, [C | Args], []} | Below])
+            Info = [I || {erlxc_drv, _, _, [_ | _] = L} <- Stack, {error_info, _} = I <- L],
+            keep(C, iolist_to_binary([Why || {_, #{cause := Why}} <- Info])),
+            erlang:raise(error, Class, [{?MODULE, Name, [C | Args], Info} | Below])
     end.
 
 %% Iodata goes flat: a frame has a limit on terms.
