@@ -161,6 +161,15 @@ struct notify_answer {
 	bool go_on;
 };
 
+#define OPTION_TEXTS 8
+
+/* What a row may be told beside its arguments, in the order of get_options(). */
+struct options {
+	char *text[OPTION_TEXTS]; /* NULL: not given */
+	uint64_t size;            /* bytes; 0: not given */
+	bool flag[4];
+};
+
 /* One call: what a row reads and what it leaves. */
 struct call {
 	struct erlxc *x;
@@ -176,6 +185,7 @@ struct call {
 	struct notify_answer answer;
 	struct etf_bytes data;
 	struct ns_command cmd;
+	struct options options;
 	pid_t pid; /* of the process that was born */
 	enum verdict verdict;
 	struct etf_writer result; /* one term */
@@ -478,6 +488,9 @@ void op_raise(struct call *call, const char *class);
 void op_fail(struct call *call, const char *why);
 void op_reply_bool(struct call *call, bool ok, const char *why);
 
+/* Its result is {error, Posix}: for a reason, or (NULL) by what the log says. */
+void op_reply_errno(struct call *call, int number, const char *why);
+
 #define LOCK_WAIT_MS 1000 /* for another process's lock on a container */
 
 /*
@@ -522,7 +535,7 @@ void op_umount(struct call *call, struct lxc_container *c);
 
 /* --- lxcdisk.c ----------------------------------------------------------- */
 
-/* The file `partial` marks a container that is being created, by a process that
+/* A file marks a container that is being created or copied to, by a process that
  * holds a lock on it. Without the lock its maker was killed. */
 enum partial { PARTIAL_NONE, PARTIAL_HELD, PARTIAL_LEFT };
 enum partial op_partial(const struct erlxc *x);
@@ -541,9 +554,17 @@ void op_unlock(struct erlxc *x);
 bool op_discard(struct erlxc *x);
 
 /* Rows. */
+void op_clone(struct call *call, struct lxc_container *c);
 void op_create(struct call *call, struct lxc_container *c);
 void op_destroy(struct call *call, struct lxc_container *c);
+void op_destroy_with_snapshots(struct call *call, struct lxc_container *c);
+void op_migrate(struct call *call, struct lxc_container *c);
 void op_rename(struct call *call, struct lxc_container *c);
+void op_snapshot(struct call *call, struct lxc_container *c);
+void op_snapshot_destroy(struct call *call, struct lxc_container *c);
+void op_snapshot_destroy_all(struct call *call, struct lxc_container *c);
+void op_snapshot_list(struct call *call, struct lxc_container *c);
+void op_snapshot_restore(struct call *call, struct lxc_container *c);
 
 /* --- config.c ----------------------------------------------------------- */
 

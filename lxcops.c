@@ -173,8 +173,11 @@ get_number(struct etf_reader *in, char kind)
 	char atom[16];
 	int i = 0;
 
-	if (kind == 'b' || kind == 'n')
-		return (int)etf_get_int(in, 0, kind == 'b' ? 1 : INT_MAX);
+	if (kind == 'b' || kind == 'n' || kind == 'k')
+		return (int)etf_get_int(in, 0,
+		    kind == 'b'   ? 1
+		    : kind == 'k' ? 0x7f
+				  : INT_MAX);
 	if (kind == 'y' || (kind == 's' && etf_peek(in) != ETF_ATOM))
 		return (int)etf_get_int(in, -1, INT_MAX);
 	etf_get_atom(in, atom, sizeof(atom));
@@ -227,8 +230,6 @@ static bool
 text_valid(char kind, const char *s)
 {
 	switch (kind) {
-	case 'E':
-		return *s == '\0';
 	case 'F':
 		return one_of("inet|inet6|", s, strlen(s));
 	case 'I':
@@ -237,7 +238,8 @@ text_valid(char kind, const char *s)
 	case 'G': /* with a slash it would be a file anywhere */
 		return *s != '\0' && strchr(s, '/') == NULL;
 	case 'N':
-		return op_valid_name(s);
+	case 'O':
+		return op_valid_name(s) || (kind == 'O' && *s == '\0');
 	case 'A':
 	case 'P':
 		return *s == '/' || (kind == 'A' && *s == '\0');
@@ -289,7 +291,7 @@ get_pty(struct etf_reader *in, struct ns_command *cmd)
 static int
 get_word(struct etf_reader *in, const char *const *words)
 {
-	char atom[16];
+	char atom[32];
 	int i = 0;
 
 	etf_get_atom(in, atom, sizeof(atom));
@@ -396,18 +398,56 @@ get_log(struct call *call)
 	}
 }
 
+/* <<>>, or a map of what the row may be told beside its arguments. */
+static void
+get_options(struct etf_reader *in, char kind, struct options *o)
+{
+	static const char *const keys[][14] = {
+	    {"fstype", "dir", "zfsroot", "vg", "lv", "thinpool", "rbdname",
+		"rbdpool", "fssize", NULL},
+	    {"directory", "predump_dir", "pageserver_address",
+		"pageserver_port", "action_script", "ghost_limit", "stop",
+		"verbose", "preserves_inodes", "disable_skip_in_flight", NULL}};
+	static const int texts[] = {8, 5};
+	const int which = kind == 'm';
+	int key;
+
+	if (etf_peek(in) != ETF_MAP) {
+		if (etf_get_binary(in).len > 0)
+			etf_fail(in, ETF_TYPE);
+		return;
+	}
+	for (uint32_t n = etf_get_map(in, 16); n > 0; n--) {
+		key = get_word(in, keys[which]);
+		if (in->error != ETF_OK)
+			return;
+		if (key < texts[which]) {
+			o->text[key] = get_text(in, 't');
+		} else if (key == texts[which]) {
+			o->size = etf_get_uint(in, INT64_MAX);
+		} else {
+			o->flag[key - texts[which] - 1] = etf_get_bool(in);
+		}
+	}
+}
+
 /* The arguments, a letter each in the table. In call->number: b 0 or 1, n 0 and
- * up, l a lifetime, s a timeout, y a tty. In call->argv: a. In call->cmd: c,
- * which is the only one beside a. In call->data: d. In call->answer: i whose, r
- * which. In call->log: o. The next of call->text: t any text, p a path, P an
- * absolute one, A that or none, E the empty text, F an address family or none,
- * G a cgroup's file, I a network interface, J that or none, N a container's
- * name, S states, T a template. */
+ * up, k flags of a clone, l a lifetime, s a timeout, w a migration's command, y a
+ * tty. In call->argv: a. In call->cmd: c, which is the only one beside a. In
+ * call->data: d. In call->answer: i whose, r which. In call->log: o. In
+ * call->options: B a backing store's, m a migration's, u the size, f the next
+ * flag. The next of call->text: t any text, p a path, P an absolute one, A that
+ * or none, F an address family or none, G a cgroup's file, I a network
+ * interface, J that or none, N a container's name, O that or none, S states, T a
+ * template. */
 static bool
 args_read(struct call *call)
 {
 	struct etf_reader *in = call->in;
+	static const char *const commands[] = {
+	    "pre_dump", "dump", "restore", NULL};
 	char **text = call->text;
+	bool *flag = call->options.flag;
 
 	for (const char *kind = call->op->args; *kind != '\0'; kind++)
 		if (*kind == 'a')
@@ -422,7 +462,15 @@ args_read(struct call *call)
 			call->data = etf_get_binary(in);
 		else if (*kind == 'o')
 			get_log(call);
-		else if (strchr("blnsy", *kind) != NULL)
+		else if (*kind == 'B' || *kind == 'm')
+			get_options(in, *kind, &call->options);
+		else if (*kind == 'u')
+			call->options.size = etf_get_uint(in, INT64_MAX);
+		else if (*kind == 'f')
+			*flag++ = etf_get_bool(in);
+		else if (*kind == 'w')
+			call->number = get_word(in, commands);
+		else if (strchr("bklnsy", *kind) != NULL)
 			call->number = get_number(in, *kind);
 		else
 			*text++ = get_text(in, *kind);
@@ -490,6 +538,20 @@ renamed_to(struct erlxc *x, struct etf_reader *in)
 		return;
 	free(x->name);
 	x->name = name;
+}
+
+/* In its own place: the handle has the configuration from before. */
+static void
+restored_to(struct erlxc *x, struct etf_reader *in)
+{
+	AUTO_STRING name = NULL;
+
+	free(etf_get_string(in, NAME_MAX_LEN)); /* the snapshot */
+	name = etf_get_string(in, NAME_MAX_LEN);
+	if (name == NULL || (*name != '\0' && strcmp(name, x->name) != 0))
+		return;
+	op_close(x);
+	op_open(x);
 }
 
 #ifdef HAVE_LXC
@@ -1433,6 +1495,14 @@ why_errno(const struct call *call)
 	return name;
 }
 
+void
+op_reply_errno(struct call *call, int number, const char *why)
+{
+	op_fail(call, why);
+	log_end(call, NULL);
+	reply_error(call, why ? posix_name(number) : why_errno(call), NULL);
+}
+
 /* Init gets this process's descriptors for its own, which the port made. */
 static void
 stdio_set(struct lxc_container *c, enum ns_err err)
@@ -1801,21 +1871,25 @@ static const struct op ops[] = {
 	{"add_device_node", "PA", OP_JOB, LXC(op_device_node), NULL},
 	{"attach", "ac", OP_JOB | OP_STREAM | OP_KEPT, LXC(op_attach), NULL},
 	{"attach_interface", "IJ", OP_JOB, LXC(op_interface), NULL},
+	{"checkpoint", "Pff", DISK, LXC(op_migrate), NULL},
 	{"chroot_copy", "pPn", DISK, LXC(op_chroot), NULL},
 	{"chroot_dir", "Pn", DISK, LXC(op_chroot), NULL},
 	{"chroot_file", "Pdn", DISK, LXC(op_chroot), NULL},
 	{"clear_config", "", OP_CONFIG, LXC(op_clear_config), NULL},
 	{"clear_config_item", "t", OP_CONFIG, LXC(op_config_item), NULL},
+	{"clone", "NAkttua", DISK | OP_KEEP, LXC(op_clone), NULL},
 	{"commands", "", OP_BARE, op_commands, NULL},
 	{"config_file_name", "", OP_INLINE, LXC(op_config_file_name), NULL},
 	{"config_item_is_supported", "t", OP_BARE, LXC(op_key_known), NULL},
 	{"console", "", OP_JOB | OP_STREAM | OP_KEPT, LXC(op_console), NULL},
 	{"console", "y", OP_JOB | OP_STREAM | OP_KEPT, LXC(op_console), NULL},
 	{"console_log", "o", OP_QUERY, LXC(op_console_log), NULL},
-	{"create", "TtEba", DISK | OP_GUARD | OP_RELOAD, LXC(op_create), NULL},
+	{"create", "TtBba", DISK | OP_GUARD | OP_RELOAD, LXC(op_create), NULL},
 	{"daemonize", "b", OP_BARE, LXC(op_daemonize), NULL},
 	{"defined", "", OP_INLINE, LXC(op_defined), NULL},
 	{"destroy", "", DISK | OP_KEEP | OP_RELOAD, LXC(op_destroy), NULL},
+	{"destroy_with_snapshots", "", DISK | OP_KEEP | OP_RELOAD,
+	    LXC(op_destroy_with_snapshots), NULL},
 	{"detach_interface", "IJ", OP_JOB, LXC(op_interface), NULL},
 	{"freeze", "", OP_JOB, LXC(op_freeze), NULL},
 	{"get_cgroup_item", "G", OP_QUERY, LXC(op_get_cgroup_item), NULL},
@@ -1834,12 +1908,14 @@ static const struct op ops[] = {
 	{"list_defined_containers", "p", OP_JOB | OP_BARE, LXC(op_list), NULL},
 	{"load_config", "p", OP_CONFIG, LXC(op_load_config), NULL},
 	{"may_control", "", OP_QUERY, LXC(op_may_control), NULL},
+	{"migrate", "wm", DISK, LXC(op_migrate), NULL},
 	{"mount", "pPtnt", OP_JOB | OP_KEEP, LXC(op_mount), NULL},
 	{"name", "", OP_BARE, op_name, NULL},
 	{"reboot", "", OP_QUERY, LXC(op_reboot), NULL},
 	{"reboot2", "s", OP_JOB, LXC(op_reboot2), NULL},
 	{"remove_device_node", "PA", OP_JOB, LXC(op_device_node), NULL},
 	{"rename", "N", DISK | OP_KEEP | OP_RELOAD, LXC(op_rename), renamed_to},
+	{"restore", "Pf", DISK, LXC(op_migrate), NULL},
 	{"running", "", OP_QUERY, LXC(op_state), NULL},
 	{"save_config", "p", DISK | OP_KEEP, LXC(op_save_config), NULL},
 	{"seccomp_listen", "", OP_JOB | OP_KEEP | OP_LISTEN, LXC(op_seccomp_listen), NULL},
@@ -1850,6 +1926,13 @@ static const struct op ops[] = {
 	{"set_config_path", "P", OP_CONFIG, LXC(op_set_config_path), NULL},
 	{"set_timeout", "s", OP_CONFIG, LXC(op_set_timeout), NULL},
 	{"shutdown", "n", OP_JOB, LXC(op_shutdown), NULL},
+	{"snapshot", "p", DISK | OP_KEEP, LXC(op_snapshot), NULL},
+	{"snapshot_destroy", "N", DISK | OP_KEEP, LXC(op_snapshot_destroy), NULL},
+	{"snapshot_destroy_all", "", DISK | OP_KEEP,
+	    LXC(op_snapshot_destroy_all), NULL},
+	{"snapshot_list", "", OP_JOB, LXC(op_snapshot_list), NULL},
+	{"snapshot_restore", "NO", DISK | OP_KEEP | OP_CONFIG,
+	    LXC(op_snapshot_restore), restored_to},
 	{"start", "ba", DISK | OP_GUARD, LXC(op_start), LXC(started)},
 	{"start", "bac", DISK | OP_GUARD | OP_STREAM, LXC(op_start), LXC(started)},
 	{"state", "", OP_QUERY, LXC(op_state), NULL},
@@ -1928,6 +2011,8 @@ op_run(struct call *call, struct erlxc *x, const struct op *op,
 	strings_free(&call->argv);
 	strings_free(&call->env);
 	strings_free(&call->groups);
+	for (size_t i = 0; i < OPTION_TEXTS; i++)
+		free(call->options.text[i]);
 	if (call->verdict == OP_FAILED && call->why.len == 0 && number != 0)
 		op_fail(call, strerror(number));
 	if (call->result.error != ETF_OK)

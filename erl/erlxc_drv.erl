@@ -473,7 +473,7 @@ vocabulary() ->
         none, all, active, defined, temporary, transient, permanent, attach, console, write, eof,
         resize, close, ack, data, stdout, stderr, dropped, exit, closed, init, cgroup, label,
         limits, pty, stdio, setns, root, fork, session, terminal, user, group, caps, no_new_privs,
-        seccomp, cd, pid, nr, arch, args, read, clear, max].
+        seccomp, cd, pid, nr, arch, args, read, clear, max, comment, timestamp, lxcpath].
 
 %% A data frame is told by its bytes, as binary_to_term/2 would copy the data:
 %% up to 64 KiB, thousands of times a second. Another encoding is a term as others.

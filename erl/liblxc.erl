@@ -12,9 +12,8 @@
 %% answer in 5 s), `system_limit' (too many calls are under way, or no memory), `{crashed,
 %% Signal}' (the call's worker died, the port lives); and exits as {@link
 %% gen_server:call/3} does when the driver is gone. Only {@link wait/3}, {@link
-%% shutdown/2}, {@link start/3}, {@link stop/1}, {@link create/6}, {@link destroy/1},
-%% {@link rename/2}, {@link freeze/1} and {@link unfreeze/1} may take long; they hold up
-%% no other caller.
+%% shutdown/2}, {@link start/3}, {@link stop/1}, {@link freeze/1}, {@link unfreeze/1} and
+%% what changes containers on disk may take long; they hold up no other caller.
 -module(liblxc).
 
 -export([list/1, list/2, list/3]).
@@ -23,7 +22,9 @@
 -export([clear_config/1, clear_config_item/2, config_file_name/1, get_config_item/2]).
 -export([get_config_path/1, get_keys/1, get_keys/2, load_config/1, load_config/2]).
 -export([save_config/1, save_config/2, set_config_item/3, set_config_path/2]).
--export([create/6, defined/1, destroy/1, rename/2]).
+-export([create/6, defined/1, destroy/1, destroy_with_snapshots/1, rename/2]).
+-export([clone/5, clone/8, snapshot/2, snapshot_list/1, snapshot_restore/3]).
+-export([snapshot_destroy/2, snapshot_destroy_all/1, checkpoint/4, restore/3, migrate/3]).
 -export([daemonize/2, start/1, start/3, stop/1, shutdown/2, reboot/1, freeze/1, unfreeze/1]).
 -export([state/1, running/1, init_pid/1, wait/3]).
 -export([seccomp_listen/1, seccomp_listen/2, seccomp_respond/3]).
@@ -33,7 +34,8 @@
 -export([console_log/2, mount/6, umount/3, set_timeout/2, attach_run_wait/3]).
 -export([get_global_config_item/2, get_wait_states/1, config_item_is_supported/2]).
 -export([has_api_extension/2]).
--export_type([container/0, filter/0, mount_flag/0, umount_flag/0]).
+-export_type([container/0, filter/0, bdevspec/0, clone_flag/0, snapshot/0, migration/0]).
+-export_type([mount_flag/0, umount_flag/0]).
 
 -type container() :: erlxc_drv:container().
 -type filter() :: all | active | defined.
@@ -42,6 +44,25 @@
 %% mount(2)'s MS_*.
 -type umount_flag() :: force | detach | expire | nofollow.
 %% umount(2)'s MNT_* and UMOUNT_NOFOLLOW.
+-type bdevspec() :: #{
+    fstype => iodata(), fssize => non_neg_integer(), dir => iodata(),
+    zfs => #{zfsroot => iodata()},
+    lvm => #{vg => iodata(), lv => iodata(), thinpool => iodata()},
+    rbd => #{rbdname => iodata(), rbdpool => iodata()}}.
+%% `struct bdev_specs': what a backing store is made of; sizes are bytes.
+-type clone_flag() :: keepname | keepmacaddr | snapshot | keepbdevtype | maybe_snapshot
+    | allow_running.
+%% `LXC_CLONE_KEEPNAME', 1, and so on.
+-type snapshot() :: #{
+    name := binary(), comment := binary(), timestamp := binary(), lxcpath := binary()}.
+%% `comment': the path of the comment's copy, `<<>>' without one. `timestamp': local time,
+%% such as `<<"2026:11:24 02:00:00">>'. `lxcpath': where it is a container called `name'.
+-type migration() :: #{
+    directory := iodata(), predump_dir => iodata(), pageserver_address => iodata(),
+    pageserver_port => iodata(), action_script => iodata(),
+    ghost_limit => non_neg_integer(), stop => boolean(), verbose => boolean(),
+    preserves_inodes => boolean(), disable_skip_in_flight => boolean()}.
+%% `struct migrate_opts'. `predump_dir' is relative to `directory', an absolute path.
 
 -define(MOUNT_FLAGS, #{ro => 1, nosuid => 2, nodev => 4, noexec => 8, sync => 16, remount => 32,
     mand => 64, dirsync => 128, nosymfollow => 256, noatime => 1024, nodiratime => 2048,
@@ -168,7 +189,7 @@ set_config_path(C, Path) -> call(C, set_config_path, [Path]).
 %% to save the configuration only. Bdevtype and Bdevspec: the backing store and
 %% its specification, `<<>>' for a directory. Flags: 0, or 1 for a template with
 %% no output (LXC_CREATE_QUIET). Argv: the template's arguments.
--spec create(container(), iodata(), iodata(), iodata(), non_neg_integer(), [iodata()]) ->
+-spec create(container(), iodata(), iodata(), <<>> | bdevspec(), non_neg_integer(), [iodata()]) ->
     boolean().
 create(C, Template, Bdevtype, Bdevspec, Flags, Argv) ->
     call(C, create, [Template, Bdevtype, Bdevspec, Flags, Argv]).
@@ -177,13 +198,78 @@ create(C, Template, Bdevtype, Bdevspec, Flags, Argv) ->
 -spec defined(container()) -> boolean().
 defined(C) -> call(C, defined, []).
 
-%% @doc Removes a stopped container with its file system.
+%% @doc Removes a stopped container with its file system, unless it has snapshots or
+%% clones that share that. What a clone or a create left half done goes as far as it is
+%% in the container's own directory: whatever its configuration says, nothing else.
 -spec destroy(container()) -> boolean().
 destroy(C) -> call(C, destroy, []).
 
-%% @doc Renames a stopped container; C stands for the new one then.
+%% @doc As {@link destroy/1}, with all snapshots, or with none when it is refused.
+-spec destroy_with_snapshots(container()) -> boolean().
+destroy_with_snapshots(C) -> call(C, destroy_with_snapshots, []).
+
+%% @doc Renames a stopped container; C stands for the new one then. It is a copy, and
+%% the removal of the original.
 -spec rename(container(), iodata()) -> boolean().
 rename(C, Name) -> call(C, rename, [Name]).
+
+%% @equiv clone(C, Name, Path, Flags, Bdevtype, <<>>, 0, [])
+-spec clone(container(), iodata(), iodata(), [clone_flag()] | non_neg_integer(), iodata()) ->
+    boolean().
+clone(C, Name, Path, Flags, Bdevtype) -> clone(C, Name, Path, Flags, Bdevtype, <<>>, 0, []).
+%% @doc Clones a stopped container (with `allow_running', a running one) to the container
+%% Name in the lxcpath Path (`<<>>': its own). C stays what it is: {@link erlxc_drv:start/1}
+%% opens the clone. Bdevtype: the kind of backing store, `<<>>': the same, for `snapshot'
+%% of a directory `overlay'. Bdevdata: what some of them are told. Newsize: bytes, 0: the
+%% same. HookArgs: of the hooks `lxc.hook.clone'. The configuration is that in memory.
+%%
+%% A clone is never killed half-way by its caller's end. One that fails leaves nothing;
+%% one whose process was killed leaves what {@link start/3} refuses and {@link destroy/1}
+%% removes, without harm to the original.
+-spec clone(container(), iodata(), iodata(), [clone_flag()] | non_neg_integer(), iodata(),
+    iodata(), non_neg_integer(), [iodata()]) -> boolean().
+clone(C, Name, Path, Flags, Bdevtype, Bdevdata, Newsize, HookArgs) ->
+    call(C, clone, [Name, Path, Flags, Bdevtype, Bdevdata, Newsize, HookArgs]).
+
+%% --- Snapshots and checkpoints -------------------------------------------
+%% @doc Takes a snapshot of a stopped container: `snap0', `snap1', the first name that is
+%% free. A copy of the file Comment (`<<>>': none) is kept with it. `{error, enoent}': not
+%% defined, or no such file; `ebusy': it runs; `eio': see {@link last_error/1}.
+-spec snapshot(container(), iodata()) -> {ok, binary()} | {error, file:posix()}.
+snapshot(C, Comment) -> call(C, snapshot, [Comment]).
+
+%% @doc The container's snapshots, by name: `snap9' is before `snap10'.
+-spec snapshot_list(container()) -> [snapshot()].
+snapshot_list(C) -> call(C, snapshot_list, []).
+
+%% @doc Makes a snapshot the container Name; or, for `<<>>' or its own name, puts it in
+%% the place of the container, which is destroyed first. When that is cut short, by a full
+%% disk or a kill, the snapshots are whole, and the same call goes on.
+-spec snapshot_restore(container(), iodata(), iodata()) -> boolean().
+snapshot_restore(C, Snapshot, Name) -> call(C, snapshot_restore, [Snapshot, Name]).
+
+%% @doc Removes a snapshot, a half made one too.
+-spec snapshot_destroy(container(), iodata()) -> boolean().
+snapshot_destroy(C, Snapshot) -> call(C, snapshot_destroy, [Snapshot]).
+
+%% @doc Removes all snapshots; `true' when there is none.
+-spec snapshot_destroy_all(container()) -> boolean().
+snapshot_destroy_all(C) -> call(C, snapshot_destroy_all, []).
+
+%% @doc Writes a running container's processes to the directory Dir (an absolute path),
+%% and with Stop ends them. This and the two below need criu(8).
+-spec checkpoint(container(), iodata(), boolean(), boolean()) -> boolean().
+checkpoint(C, Dir, Stop, Verbose) -> call(C, checkpoint, [Dir, Stop, Verbose]).
+
+%% @doc Runs a stopped container from a checkpoint. It is detached, as by {@link
+%% daemonize/2}: its monitor was not started by the port's guardian.
+-spec restore(container(), iodata(), boolean()) -> boolean().
+restore(C, Dir, Verbose) -> call(C, restore, [Dir, Verbose]).
+
+%% @doc The steps of a migration: `pre_dump' copies the memory of a running container,
+%% `dump' is {@link checkpoint/4}, `restore' {@link restore/3}.
+-spec migrate(container(), pre_dump | dump | restore, migration()) -> boolean().
+migrate(C, Command, Options) -> call(C, migrate, [Command, Options]).
 
 %% --- Running -------------------------------------------------------------
 %% @doc Whether the container is detached from the port, be it running or started later:
@@ -402,12 +488,35 @@ call(C, Name, Args) ->
 
 %% Iodata goes flat: a frame has a limit on terms.
 wire(create, [Template, Bdevtype, Bdevspec, Flags, Argv]) ->
-    wire(none, [Template, Bdevtype, Bdevspec, Flags]) ++ [argv(Argv)];
+    wire(none, [Template, Bdevtype, options(Bdevspec), Flags]) ++ [argv(Argv)];
+wire(clone, [Name, Path, Flags, Type, Data, Size, Args]) ->
+    wire(none, [Name, Path]) ++ [flags(Flags)] ++ wire(none, [Type, Data, Size]) ++ [argv(Args)];
+wire(migrate, [Command, Options]) -> [Command, options(Options)];
 wire(start, [UseInit, Argv]) -> [UseInit, argv(Argv)];
 wire(_, Args) -> lists:map(fun flat/1, Args).
 
 argv([Arg | _] = Argv) when not is_integer(Arg), length(Argv) > 0 -> lists:map(fun flat/1, Argv);
 argv(Command) -> Command.
+
+%% {zfs => #{zfsroot => Z}} goes as {zfsroot => Z}.
+options(#{} = Map) ->
+    maps:fold(fun option/3, #{}, Map);
+options(Other) -> Other.
+
+option(Group, #{} = Map, To) when Group =:= zfs; Group =:= lvm; Group =:= rbd ->
+    maps:merge(To, options(Map));
+option(Key, Value, To) -> To#{Key => flat(Value)}.
+
+flags(Flags) when is_list(Flags) -> lists:foldl(fun(F, N) -> flag(F) bor N end, 0, Flags);
+flags(Flags) -> Flags.
+
+flag(keepname) -> 1;
+flag(keepmacaddr) -> 2;
+flag(snapshot) -> 4;
+flag(keepbdevtype) -> 8;
+flag(maybe_snapshot) -> 16;
+flag(allow_running) -> 64;
+flag(_) -> error(badarg).
 
 flat(IoList) when is_list(IoList) -> iolist_to_binary(IoList);
 flat(Other) -> Other.

@@ -72,6 +72,9 @@ check() {
 	want 'has timeout' coreutils coreutils coreutils
 	want 'has unshare' util-linux util-linux util-linux
 	want 'has debootstrap' debootstrap debootstrap debootstrap
+	want 'has mkfs.ext4' e2fsprogs e2fsprogs e2fsprogs
+	want 'has blkid' util-linux blkid util-linux
+	want 'find . -maxdepth 0 -printf ""' findutils findutils findutils
 	libcstatic
 }
 

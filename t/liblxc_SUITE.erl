@@ -327,7 +327,7 @@ iodata_arguments() ->
     [{list_all_containers, [<<>>], [1]}, {list_active_containers, [<<>>], [1]},
         {list_defined_containers, [<<>>], [1]}, {list, [all, <<>>], [2]},
         {clear_config_item, [<<"lxc.uts.name">>], [1]}, {get_config_item, [<<"lxc.arch">>], [1]},
-        {create, [<<"busybox">>, <<>>, <<>>, 0, []], [1, 2, 3]}, {get_keys, [<<>>], [1]},
+        {create, [<<"busybox">>, <<>>, <<>>, 0, []], [1, 2]}, {get_keys, [<<>>], [1]},
         {load_config, [<<>>], [1]}, {save_config, [<<>>], [1]}, {rename, [<<"new">>], [1]},
         {set_config_item, [<<"lxc.uts.name">>, <<"n">>], [1, 2]},
         {set_config_path, [<<"/">>], [1]},
@@ -340,6 +340,14 @@ iodata_arguments() ->
 other_arguments() ->
     [{daemonize, [2]}, {daemonize, [a]}, {create, [<<>>, <<>>, <<>>, -1, []]},
         {create, [<<>>, <<>>, <<>>, 1 bsl 40, []]}, {create, [<<>>, <<>>, <<>>, a, []]},
+        {create, [<<>>, <<>>, a, 0, []]}, {create, [<<>>, <<>>, #{a => 1}, 0, []]},
+        {create, [<<>>, <<>>, #{dir => <<0>>}, 0, []]}, {clone, [a, <<>>, 0, <<>>]},
+        {clone, [<<"n">>, a, 0, <<>>]}, {clone, [<<"n">>, <<>>, 0, a]},
+        {clone, [<<"n">>, <<>>, 0, <<>>, a, 0, []]}, {clone, [<<"n">>, <<>>, 0, <<>>, <<>>, -1, []]},
+        {clone, [<<"n">>, <<>>, 0, <<>>, <<>>, 1 bsl 64, []]},
+        {clone, [<<"n">>, <<>>, 0, <<>>, <<>>, 0, [a]]}, {snapshot, [a]}, {snapshot, [<<0>>]},
+        {snapshot_restore, [a, <<>>]}, {snapshot_restore, [<<"s">>, a]}, {snapshot_destroy, [a]},
+        {checkpoint, [<<"/">>, 1, false]}, {restore, [<<"/">>, 0]}, {migrate, [dump, []]},
         {create, [<<>>, <<>>, <<>>, 0, a]}, {create, [<<>>, <<>>, <<>>, 0, [a]]},
         {create, [<<>>, <<>>, <<>>, 0, [<<0>>]]}, {create, [<<>>, <<>>, <<>>, 0, [<<"a">> | b]]},
         {shutdown, [-1]}, {shutdown, [a]}, {shutdown, [1 bsl 64]}, {shutdown, [1.0]},
@@ -442,8 +450,8 @@ wrong_arity(Config) ->
 %% written in Erlang upon the others.
 commands_are_exports(Config) ->
     {C, _} = undefined(Config),
-    Conveniences = [{attach_run_wait, 3}, {get_keys, 1}, {last_error, 1}, {list, 1}, {list, 2},
-        {list, 3}, {load_config, 1}, {save_config, 1}, {start, 1}],
+    Conveniences = [{attach_run_wait, 3}, {clone, 5}, {get_keys, 1}, {last_error, 1}, {list, 1},
+        {list, 2}, {list, 3}, {load_config, 1}, {save_config, 1}, {start, 1}],
     %% What erlxc calls for streams is no function of liblxc.
     Streams = [{attach, 2}, {chroot_copy, 3}, {chroot_dir, 2}, {chroot_file, 3}, {console, 0},
         {console, 1}, {start, 3}],
