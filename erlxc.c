@@ -654,6 +654,7 @@ child_close_port(void)
 	for (struct worker *w = port.workers; w != NULL; w = w->next)
 		fd_free(&w->src.fd);
 	streams_forked();
+	watch_forked();
 }
 
 static void
@@ -907,6 +908,10 @@ guard_update(void)
 static void
 guard_renew(void)
 {
+	watch_renew();
+	if (port.x.init.pid > 0) /* another container's now */
+		fd_free(&port.x.init.pidfd);
+	port.x.init.pid = 0;
 	if (port.x.type == TEMPORARY)
 		guard_tell(guardian_fork(NULL), TELL_RELEASE);
 }
@@ -974,6 +979,35 @@ worker_reply(struct worker *w, const struct call *call)
 		stream_close(s);
 	if (w->role != ROLE_GUARDIAN || call->verdict != OP_OK)
 		w->stream = NULL;
+}
+
+struct source *
+watcher_fork(void)
+{
+	static const struct op op = {.name = "", .flags = OP_JOB};
+	struct worker *w;
+	int fd;
+
+	w = worker_fork(ROLE_JOB, "erlxc-watcher", &op, NULL, &fd);
+	if (fd >= 0) {
+		op_forked(&port.x);
+		watcher_main(&port.x, fd);
+	}
+	return w ? &w->src : NULL;
+}
+
+struct ward *
+port_ward(pid_t init)
+{
+	const pid_t parent = init > 0 ? ns_parent(init) : -1;
+
+	for (struct worker *w = port.workers; w != NULL; w = w->next)
+		if (w->ward != NULL && !w->ended &&
+		    (init == 0 ? w->op && w->req == NULL
+			       : w->ward->init == init ||
+				     w->ward->monitor == parent))
+			return w->ward;
+	return NULL;
 }
 
 /* The keeper of sessions, or NULL: a process that outlives the port, by which
@@ -1056,11 +1090,19 @@ worker_bore(struct worker *w, const void *data)
 	for (int i = 0; i < BORN_FDS; i++)
 		if (fds[i] == BORN_FDS)
 			n = fds[i] = -1;
+	/* A watcher that was given up may know another container's. */
+	if (fds[3] >= 0 && w->req == NULL && !watch_is(&w->src))
+		fd_free(&fds[3]);
 	if (fds[3] >= 0) {
 		if (port.x.init.pid > 0)
 			fd_free(&port.x.init.pidfd);
 		port.x.init = born.init;
 		port.x.init.pidfd = fds[3];
+	}
+	if (watch_is(&w->src)) {
+		if (fds[3] >= 0)
+			watch_init(&port.x.init);
+		return;
 	}
 	if (w->req != NULL && n >= 0)
 		w->stream =
@@ -1082,11 +1124,12 @@ worker_bore(struct worker *w, const void *data)
 	group_kill(w->pid);
 }
 
-/* Of a guardian: init has ended. */
+/* Of a guardian: init has ended. Of the listener: a call waits. */
 static void
 worker_event(struct worker *w, const struct call *call)
 {
-	send_call(0, call);
+	if (w->ward == NULL || watch_ended(w->ward))
+		send_call(0, call);
 	if (w->stream != NULL)
 		stream_ended(w->stream, w->ward->ended, w->ward->status);
 	w->stream = NULL;
@@ -1143,6 +1186,8 @@ worker_messages(struct worker *w)
 			listener_add(w);
 		else if (call.verdict == OP_EVENT)
 			worker_event(w, &call);
+		else if (call.verdict == OP_STATE && watch_is(&w->src))
+			watch_state((char *)call.result.data, m.result);
 		else if (w->req != NULL)
 			worker_reply(w, &call);
 	}
@@ -1243,6 +1288,8 @@ worker_ended(struct worker *w, int status)
 		port.listener = NULL;
 	while (polled(w->src.fd, POLLIN, 0))
 		worker_ready(&w->src);
+	if (watch_is(&w->src))
+		watch_lost(status != 0);
 	source_close(&w->src);
 	if (WIFSIGNALED(status)) /* a hook that it waited for is nobody's now */
 		kill(-w->pid, SIGKILL);
@@ -1276,6 +1323,7 @@ workers_sweep(void)
 			continue;
 		}
 		*link = w->next;
+		watch_forget(w->ward);
 		if (w->ward != NULL)
 			munmap(w->ward, sizeof(*w->ward));
 		etf_free(&w->inbox);
@@ -1466,6 +1514,8 @@ request_run(struct request *req)
 		return;
 	}
 	request_append(&w->req, req);
+	if (op->flags & OP_GUARD)
+		watch_hint();
 	if (op->flags & OP_EXCL)
 		port.exclusive = true;
 	if (w->role == ROLE_GUARDIAN)
@@ -1610,7 +1660,8 @@ control(uint32_t cmd, const char *name, struct etf_reader *r, uint32_t argc)
 		if (etf_done(r))
 			cancel(id);
 	} else {
-		return stream_command(cmd, name, r);
+		return (argc == 0 && watch_command(cmd, name)) ||
+		       stream_command(cmd, name, r);
 	}
 	return true;
 }
@@ -1800,6 +1851,7 @@ loop_timeout(void)
 	const int query = asked && !port.halting ? query_deadlines() : -1;
 	const int stream = streams_timeout();
 	int64_t left;
+	int ms;
 
 	if (port.words.len > 0)
 		return KEEPER_MS;
@@ -1807,20 +1859,25 @@ loop_timeout(void)
 		left = port.halt_deadline - now_ms();
 		return left > 0 ? (int)left : 0;
 	}
-	return query < 0 || (stream >= 0 && stream < query) ? stream : query;
+	ms = watch_timeout();
+	ms = ms < 0 || (stream >= 0 && stream < ms) ? stream : ms;
+	return query < 0 || (ms >= 0 && ms < query) ? ms : query;
 }
 
 static void
 loop(void)
 {
 	struct epoll_event events[64];
-	bool throttled = false;
+	bool throttled = false, halting;
 	struct source *src;
 	int n, timeout;
 
 	while (!halted()) {
+		halting = port.halting;
 		timeout = loop_timeout();
 		output_begin();
+		if (port.halting != halting)
+			continue; /* nobody reads: all has changed */
 		n = epoll_wait(port.epoll, events,
 		    sizeof(events) / sizeof(*events), timeout);
 		for (int i = 0; i < n; i++) {

@@ -66,6 +66,7 @@ struct ward {
 	int status; /* monitor: init's wait status when `ended` */
 	bool ended; /* monitor: the container ran and came to an end */
 	bool husk;  /* creator: what is half done is ours to remove */
+	bool told;  /* port: the end of the init that was there last */
 	/* watcher: the monitor's /proc/PID/cgroup, then init's */
 	char cgroups[3072];
 };
@@ -127,7 +128,8 @@ enum verdict {
 	OP_RAISE,  /* the result is the class: badarg, notsup, ... */
 	OP_EVENT,  /* no row's: the result is what has happened */
 	OP_BORN,   /* no row's: see worker_born() */
-	OP_NOTIFY  /* no row's: see worker_notifies() */
+	OP_NOTIFY, /* no row's: see worker_notifies() */
+	OP_STATE   /* no row's: the result is a state's name, no term */
 };
 
 struct strings {
@@ -413,6 +415,48 @@ bool notify_pass(int socket, int fd);
 /* The life of the listener, if this process is one; `port`: its socket. */
 void notify_serve(struct erlxc *x, int port) __attribute__((noreturn));
 
+/* --- erlxc.c, for events ----------------------------------------------- */
+
+/* A watcher that runs watcher_main(): its socket, or NULL when there can be
+ * none. */
+struct source *watcher_fork(void);
+
+/* The ward of the guardian above this init, of any above one for 0; or NULL. */
+struct ward *port_ward(pid_t init);
+
+/* --- watch.c ------------------------------------------------------------ */
+
+/* The whole life of a watcher; `fd` is its socket to the port. */
+void watcher_main(struct erlxc *x, int fd) __attribute__((noreturn));
+
+/* The control words `watch` and `unwatch`. False: it is neither. */
+bool watch_command(uint32_t id, const char *name);
+
+/* True for the watcher's socket. It has told a state, `len` bytes with the NUL;
+ * it has found init, which stays the caller's; it has ended. */
+bool watch_is(const struct source *worker);
+void watch_state(const char *state, size_t len);
+void watch_init(const struct ns_init *init);
+void watch_lost(bool failed);
+
+/* The container may be about to start. */
+void watch_hint(void);
+
+/* The container has another name or path. */
+void watch_renew(void);
+
+/* A guardian tells that its container has ended. False: that was told. */
+bool watch_ended(const struct ward *ward);
+
+/* The page is about to be unmapped. */
+void watch_forget(const struct ward *ward);
+
+/* In a fork of the port: closes what is the port's. */
+void watch_forked(void);
+
+/* What time asks for; returns the ms to the next, or -1. */
+int watch_timeout(void);
+
 /* --- lxcops.c ---------------------------------------------------------- */
 
 /* The row, or NULL; *known says whether the name has a row of any arity. */
@@ -523,7 +567,7 @@ void op_dir_discard(const struct erlxc *x);
 
 /* x->init becomes the container's: the one that was entered last, while it lives;
  * else the one that the monitor names. Returns 0 or errno. */
-int op_init_identify(struct erlxc *x);
+int op_init_identify(struct erlxc *x, int ms);
 
 /* --- lxclive.c ----------------------------------------------------------- */
 
@@ -552,6 +596,13 @@ void op_unlock(struct erlxc *x);
 /* A guardian's child: destroys the container if it is defined and stopped, a
  * half-created one too. */
 bool op_discard(struct erlxc *x);
+
+/* For a watcher: true when the container has a monitor. Waits until the state
+ * is another than `last` ("": for any); it may be `last` when it cannot be had.
+ * Finds the init of a container in that state: true when x->init is another. */
+bool op_monitored(const struct erlxc *x);
+const char *op_next_state(struct erlxc *x, const char *last);
+bool op_find_init(struct erlxc *x, const char *state);
 
 /* Rows. */
 void op_clone(struct call *call, struct lxc_container *c);
@@ -644,6 +695,10 @@ int ns_identify(pid_t pid, struct ns_init *init);
 
 /* True while the init that was identified lives. */
 bool ns_same(const struct ns_init *init);
+
+/* The wait status of an init that has ended. False: it is not known, or not yet,
+ * before its parent has reaped it. */
+bool ns_exit_status(const struct ns_init *init, int *status);
 
 /* What ns_attach() needs to know and to open beforehand, in the parent of those
  * that enter and before each is made: of the host, and of the init that was

@@ -86,7 +86,7 @@ op_device_node(struct call *call, struct lxc_container *c)
 								  : ENODEV;
 	bool ok = false;
 
-	number = number ? number : op_init_identify(x);
+	number = number ? number : op_init_identify(x, QUERY_TIMEOUT_MS);
 	number = number ? number : ns_node(&x->init, path, &st, add);
 	if (number == 0) {
 		rule = format("%c %u:%u rwm", S_ISCHR(st.st_mode) ? 'c' : 'b',

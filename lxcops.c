@@ -19,6 +19,7 @@
 #include <fnmatch.h>
 #include <limits.h>
 #include <net/if.h>
+#include <poll.h>
 #include <search.h>
 #include <signal.h>
 #include <stdarg.h>
@@ -1566,7 +1567,7 @@ op_start(struct call *call, struct lxc_container *c)
 /* The monitor names it both before and after it was identified: then the pid is
  * not somebody else's by now. */
 int
-op_init_identify(struct erlxc *x)
+op_init_identify(struct erlxc *x, int ms)
 {
 	pid_t pid;
 	int number;
@@ -1575,7 +1576,7 @@ op_init_identify(struct erlxc *x)
 		return 0;
 	x->init.pid = 0;
 	log_own(x);
-	op_deadline(QUERY_TIMEOUT_MS, WORKER_TIMEOUT);
+	op_deadline(ms, WORKER_TIMEOUT);
 	pid = x->c->init_pid(x->c);
 	if (pid <= 1)
 		return ESRCH;
@@ -1613,7 +1614,7 @@ op_attach(struct call *call, struct lxc_container *c)
 		op_raise(call, "badarg");
 		return;
 	}
-	number = op_init_identify(call->x);
+	number = op_init_identify(call->x, QUERY_TIMEOUT_MS);
 	if (number != 0) {
 		reply_error(call, posix_name(number), "not running");
 		return;
@@ -1676,7 +1677,7 @@ op_notify_fd(struct erlxc *x)
 				     (monitor.pid <= 0 || !ns_same(&monitor))))
 			break;
 #if LXC_BUILT >= 40005
-		if (op_init_identify(x) == 0 &&
+		if (op_init_identify(x, QUERY_TIMEOUT_MS) == 0 &&
 		    strverscmp(lxc.lxc_get_version(), "4.0.5") >= 0)
 			fd = c->seccomp_notify_fd_active(c);
 #endif
@@ -1828,6 +1829,70 @@ op_down(struct erlxc *x)
 		for (; left > 0 && !op_is_stopped(x->c); left -= 10)
 			usleep(10000);
 	return op_is_stopped(x->c) || (x->c->stop(x->c) && op_is_stopped(x->c));
+}
+
+/* --- A watcher's questions --------------------------------------------- */
+/* Asks no monitor: a connection that is refused says that there is none. */
+bool
+op_monitored(const struct erlxc *x)
+{
+	struct sockaddr_un addr = {.sun_family = AF_UNIX};
+	AUTO_STRING name = format("%s/%s/command", x->path, x->name);
+	AUTO_FD fd =
+	    socket(AF_UNIX, SOCK_STREAM | SOCK_NONBLOCK | SOCK_CLOEXEC, 0);
+	const size_t max = sizeof(addr.sun_path) - 2;
+	size_t len;
+
+	if (name != NULL && strlen(name) >= max) {
+		free(name);
+		name = socket_hashed(x->path, x->name);
+	}
+	len = name ? strlen(name) : 0;
+	memcpy(addr.sun_path + 1, name ? name : "", len);
+	len += offsetof(struct sockaddr_un, sun_path) + 1;
+	return connect(fd, (struct sockaddr *)&addr, (socklen_t)len) == 0 ||
+	       errno != ECONNREFUSED;
+}
+
+/* Of a monitor's client, that is told of the next change at once: what changed
+ * before it asks again, it is told when it asks. No timeout, as a client that
+ * gives up is one that leaves. Which of the states has come, liblxc's wait does
+ * not say; the question for it is not answered while a monitor cleans up, but
+ * then init is dead. THAWED is no state, RUNNING follows. */
+const char *
+op_next_state(struct erlxc *x, const char *last)
+{
+	static const char *const states[] = {"STOPPED", "STARTING", "RUNNING",
+	    "STOPPING", "ABORTING", "FREEZING", "FROZEN"};
+	char others[sizeof(states) / sizeof(*states) * 9] = "";
+	const char *s;
+
+	for (size_t i = 0; i < sizeof(states) / sizeof(*states); i++)
+		if (strcmp(states[i], last) != 0) {
+			strcat(others, *others ? "|" : "");
+			strcat(others, states[i]);
+		}
+	log_clear();
+	x->c->wait(x->c, others, -1);
+	if (x->init.pid > 0 && polled(x->init.pidfd, POLLIN, 0)) {
+		fd_free(&x->init.pidfd);
+		x->init.pid = 0;
+		if (strcmp(last, "STOPPING") != 0)
+			return "STOPPING";
+	}
+	s = op_state_of(x->c);
+	if (s == NULL || strcmp(s, last) == 0)
+		sleep(1); /* it cannot be asked */
+	return s ? s : last;
+}
+
+bool
+op_find_init(struct erlxc *x, const char *state)
+{
+	const pid_t old = x->init.pid;
+
+	return one_of("RUNNING|FREEZING|FROZEN", state, strlen(state)) &&
+	       op_init_identify(x, -1) == 0 && x->init.pid != old;
 }
 
 #define LXC(row) row

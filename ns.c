@@ -177,18 +177,32 @@ fail(int error)
 
 /* --- Entering: what init is ---------------------------------------------- */
 
-static unsigned long long
-proc_start(pid_t pid)
+enum { STAT_STATE = 3, STAT_THREADS = 20, STAT_START = 22, STAT_EXIT = 52 };
+
+/* /proc/PID/stat by the numbers that proc(5) gives its fields. */
+static bool
+proc_fields(pid_t pid, unsigned long long v[STAT_EXIT + 1])
 {
 	char text[1024], *p, *save = NULL;
+	int i = 2;
 
 	if (!ns_proc_read(pid, "stat", text, sizeof(text)) ||
 	    (p = strrchr(text, ')')) == NULL)
-		return 0;
-	p = strtok_r(p, " ", &save);
-	for (int i = 2; i < 22 && p != NULL; i++)
+		return false;
+	for (p = strtok_r(p, " ", &save); p != NULL && i <= STAT_EXIT; i++) {
+		v[i] = i == STAT_STATE ? (uint8_t)*p : strtoull(p, NULL, 10);
 		p = strtok_r(NULL, " ", &save);
-	return p ? strtoull(p, NULL, 10) : 0;
+	}
+	return i > STAT_EXIT;
+}
+
+/* 0: there is no such process. */
+static unsigned long long
+proc_start(pid_t pid)
+{
+	unsigned long long v[STAT_EXIT + 1];
+
+	return proc_fields(pid, v) ? v[STAT_START] : 0;
 }
 
 bool
@@ -214,6 +228,35 @@ ns_identify(pid_t pid, struct ns_init *init)
 	fd_free(&init->pidfd);
 	init->pidfd = -1;
 	return ESRCH;
+}
+
+/* <linux/pidfd.h>'s struct pidfd_info, as it was at first. */
+struct pidfd_info_0 {
+	uint64_t mask, cgroup;
+	uint32_t ids[11]; /* processes', users', groups' */
+	int32_t exit_code;
+};
+#define INFO_EXIT 8u /* PIDFD_INFO_EXIT, Linux 6.15 */
+#define GET_INFO _IOWR(0xff, 11, struct pidfd_info_0)
+
+/* Of a zombie /proc says it, unless it is just being reaped. That is exact, the
+ * kernel's record then is init's first thread's: SIGKILL for a reboot. */
+bool
+ns_exit_status(const struct ns_init *init, int *status)
+{
+	struct pidfd_info_0 info = {.mask = INFO_EXIT};
+	unsigned long long v[STAT_EXIT + 1];
+
+	if (proc_fields(init->pid, v) && v[STAT_STATE] == 'Z' &&
+	    v[STAT_THREADS] > 0 && v[STAT_START] == init->start) {
+		*status = (int)v[STAT_EXIT];
+		return true;
+	}
+	if (ioctl(init->pidfd, GET_INFO, &info) < 0 ||
+	    (info.mask & INFO_EXIT) == 0)
+		return false;
+	*status = info.exit_code;
+	return true;
 }
 
 /* The number behind `tag`. Without its line init is not known well enough. */

@@ -72,8 +72,9 @@
 -type event() :: {state, binary()} | {exited, exited()}
     | {seccomp, Id :: non_neg_integer(), #{pid := pos_integer(), nr := integer(),
         arch := non_neg_integer(), args := [non_neg_integer()]}}.
-%% The container has come to another state; its init has ended; a process of it waits in
-%% a system call, see {@link liblxc:seccomp_respond/3}.
+%% The container has come to another state, one of those that {@link liblxc:state/1}
+%% has; its init has ended, once for each of its lives; a process of it waits in a system
+%% call, see {@link liblxc:seccomp_respond/3}.
 -type exited() :: {exit_status, 0..255} | {signal, 1..64} | unknown.
 -type message() ::
     {?MODULE, container(), Stream :: non_neg_integer(),
@@ -91,7 +92,8 @@
     owner :: pid() | undefined,
     %% Who has called is monitored from then on: cheaper than for each call.
     monitored = #{} :: #{pid() => reference()},
-    subscribers = [] :: [pid()]
+    subscribers = [] :: [pid()],
+    joining = [] :: [gen_server:from()] % until the port watches
 }).
 
 %% --- Life ----------------------------------------------------------------
@@ -214,8 +216,12 @@ format_error(_, [{_, _, _, Info} | _]) ->
 -spec info(container()) -> info().
 info(C) -> gen_server:call(C, info, infinity).
 
-%% @doc Sends the container's events to the calling process, as
-%% `{erlxc, Container, Event}', until it ends or calls {@link unsubscribe/1}.
+%% @doc Sends the container's events to the calling process, as `{erlxc, Container,
+%% {@link event(). Event}}', until it ends or calls {@link unsubscribe/1}.
+%%
+%% What changes after the return is told, whoever caused it, in order; no state twice in a
+%% row. Returns when the state to start from is known, or after 5 seconds when the
+%% container's monitor does not answer: then the first event is that state.
 -spec subscribe(container()) -> ok.
 subscribe(C) -> gen_server:call(C, {subscribe, self()}, infinity).
 
@@ -281,10 +287,11 @@ handle_call({abandon, Ref}, _From, State) ->
     {reply, streams(Ref, State), hang_up(Ref, cancel(Ref, State))};
 handle_call(info, _From, State) -> {reply, State#state.info, State};
 handle_call(container, _From, State) -> {reply, self(), State};
-handle_call({subscribe, Pid}, _From, #state{subscribers = Subs} = State) ->
-    {reply, ok, watch(Pid, State#state{subscribers = lists:usort([Pid | Subs])})};
-handle_call({unsubscribe, Pid}, _From, #state{subscribers = Subs} = State) ->
-    {reply, ok, State#state{subscribers = lists:delete(Pid, Subs)}};
+handle_call({subscribe, Pid}, From, #state{subscribers = Subs, joining = Joining} = State) ->
+    request(0, watch, [], State),
+    {noreply, watch(Pid, State#state{subscribers = lists:usort([Pid | Subs]),
+        joining = [From | Joining]})};
+handle_call({unsubscribe, Pid}, _From, State) -> {reply, ok, leave(Pid, State)};
 handle_call(Call, From, State) ->
     unexpected({call, From, Call}),
     {reply, {error, badarg}, State}.
@@ -445,8 +452,15 @@ next_id(Last, Calls) ->
 watch(Pid, #state{monitored = Pids} = State) when is_map_key(Pid, Pids) -> State;
 watch(Pid, #state{monitored = Pids} = State) ->
     State#state{monitored = Pids#{Pid => monitor(process, Pid)}}.
-forget(Pid, #state{monitored = Pids, subscribers = Subs} = State) ->
-    State#state{monitored = maps:remove(Pid, Pids), subscribers = lists:delete(Pid, Subs)}.
+forget(Pid, #state{monitored = Pids} = State) ->
+    leave(Pid, State#state{monitored = maps:remove(Pid, Pids)}).
+
+%% With the last subscriber ends the watching.
+leave(_, #state{subscribers = []} = State) -> State;
+leave(Pid, #state{subscribers = Subs} = State) ->
+    Rest = lists:delete(Pid, Subs),
+    Rest =:= [] andalso request(0, unwatch, [], State),
+    State#state{subscribers = Rest}.
 
 %% The calls that a process waits in, or one by its reference. What was forwarded
 %% goes on: half of a write is worse than all of it.
@@ -468,12 +482,13 @@ streams(Key, #state{streams = Streams}) ->
 -spec vocabulary() -> [atom(), ...].
 vocabulary() ->
     [ready, version, protocol, engines, liblxc, os_pid, lxc, ns, reply, raise, badarg, undef,
-        notsup, timeout, system_limit, crashed, event, state, exited, exit_status, signal, unknown,
-        log, trace, debug, info, notice, warn, error, crit, alert, fatal, progress, ok, true, false,
+        notsup, timeout, system_limit, crashed, event, watching, state, exited, exit_status, signal,
+        unknown, log, trace, debug, info, notice, warn, error, crit, alert, fatal, progress, ok, true, false,
         none, all, active, defined, temporary, transient, permanent, attach, console, write, eof,
         resize, close, ack, data, stdout, stderr, dropped, exit, closed, init, cgroup, label,
         limits, pty, stdio, setns, root, fork, session, terminal, user, group, caps, no_new_privs,
-        seccomp, cd, pid, nr, arch, args, read, clear, max, comment, timestamp, lxcpath].
+        seccomp, cd, pid, nr, arch, args, read, clear, max, comment, timestamp, lxcpath, chroot_copy,
+        chroot_dir, chroot_file].
 
 %% A data frame is told by its bytes, as binary_to_term/2 would copy the data:
 %% up to 64 KiB, thousands of times a second. Another encoding is a term as others.
@@ -506,6 +521,9 @@ frame({dropped, Stream, N}, State) -> pass(Stream, {dropped, N}, State);
 frame({event, {seccomp, Id, _}}, #state{subscribers = []} = State) ->
     request(0, seccomp_respond, [Id, {errno, enosys}], State),
     State;
+frame({event, watching}, #state{joining = Joining} = State) ->
+    lists:foreach(fun(From) -> gen_server:reply(From, ok) end, Joining),
+    State#state{joining = []};
 frame({event, Event}, #state{subscribers = Subs} = State) ->
     lists:foreach(fun(Pid) -> Pid ! {erlxc, self(), Event} end, Subs),
     State;
