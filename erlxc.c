@@ -27,7 +27,6 @@
 
 #include <errno.h>
 #include <fcntl.h>
-#include <getopt.h>
 #include <limits.h>
 #include <poll.h>
 #include <signal.h>
@@ -48,12 +47,10 @@
 #define WORKERS_MAX 1024u       /* processes; one more is system_limit */
 #define UNBORN_MAX 64u          /* commands killed before they began */
 #define UNBORN_MS 20000         /* longer than one can take to begin */
-#define LOG_LINE_MAX 4096u      /* bytes in a log line; a longer one is cut */
 #define KEEPER_MS 10            /* until its socket is looked at again */
 #define MARGIN_MS 10000         /* beyond the grace, for what must come down */
 #define OP_NAME_MAX 64          /* bytes of a row's name, with the NUL */
 #define EX_PROTOCOL 2           /* exit status: a malformed frame */
-#define EX_USAGE_ 64            /* exit status: EX_USAGE of sysexits.h */
 
 /* --- What the loop holds ----------------------------------------------- */
 
@@ -70,6 +67,7 @@ struct worker {
 	struct ward *ward;       /* a guardian's */
 	struct stream *stream;   /* that it opens; a guardian's: init's */
 	struct etf_writer inbox; /* a message not yet complete */
+	struct output *out;      /* NULL: it prints to the log */
 	int fds[4];              /* that have come with the message */
 	int nfds;
 	bool released; /* a guardian without duties: may end */
@@ -80,23 +78,22 @@ struct worker {
 /* The port. One per process, so a static: callbacks need no context. */
 static struct {
 	struct erlxc x;
-	struct source in, out, log, signals;
+	struct source in, out, signals;
+	struct output log; /* of all that has no other */
 	int epoll;
-	int errfd;            /* the standard error that we were started with */
-	int logfd;            /* -o, or -1 */
+	struct log log_to;
 	struct rlimit nofile; /* for all but the port itself */
 	uint32_t streams;     /* opened so far: the last one's number */
-	int logw; /* the log pipe's writing end, for workers: it blocks */
-	size_t want_log; /* lines of this level and above go to Erlang */
-	bool verbose;
+	int logw;       /* the log pipe's writing end, for workers: it blocks */
 	uint8_t *inbuf; /* bytes of frames not yet complete */
 	size_t inlen, incap;
 	struct etf_writer outq; /* for Erlang; `outpos` bytes are out */
 	size_t outpos;
 	size_t frame; /* where the one that is being written begins */
 	bool throttled;
-	char line[LOG_LINE_MAX];
-	size_t linelen;
+	struct output *print; /* of the job that is being forked, or NULL */
+	int printw;           /* its writing end, or -1; then as `logw` */
+	uint32_t progress;    /* the request whose output is wanted */
 	struct worker *workers, *query;
 	struct worker *spare;    /* to be sent into the container, or NULL */
 	struct worker *keeper;   /* of sessions, or NULL */
@@ -119,9 +116,8 @@ static struct {
 	      .type = TRANSIENT,
 	      .grace_ms = 5000,
 	      .level = "error"},
-    .errfd = STDERR_FILENO,
-    .logfd = -1,
-    .want_log = SIZE_MAX,
+    .log_to = {.file = -1, .errfd = STDERR_FILENO, .level = SIZE_MAX},
+    .printw = -1,
     .words.max = SIZE_MAX,
     .outq.max = OUTPUT_MAX};
 
@@ -141,9 +137,9 @@ die(int status, const char *fmt, ...)
 	if (left > 0) /* the answers to what came before */
 		write_all(port.out.fd, port.outq.data + port.outpos, left);
 	va_start(ap, fmt);
-	dprintf(port.errfd, "erlxc: ");
-	vdprintf(port.errfd, fmt, ap);
-	dprintf(port.errfd, "\n");
+	dprintf(port.log_to.errfd, "erlxc: ");
+	vdprintf(port.log_to.errfd, fmt, ap);
+	dprintf(port.log_to.errfd, "\n");
 	va_end(ap);
 	_exit(status);
 }
@@ -256,6 +252,15 @@ source_close(struct source *src)
 
 /* --- Frames to Erlang -------------------------------------------------- */
 
+static void
+outputs_want(uint32_t events)
+{
+	source_want(&port.log.src, events);
+	for (struct worker *w = port.workers; w != NULL; w = w->next)
+		if (w->out != NULL)
+			source_want(&w->out->src, events);
+}
+
 /* While Erlang does not read, neither do we: not its requests, not the workers,
  * not the log. End-of-file is still seen, as EPOLLHUP. */
 static void
@@ -268,7 +273,7 @@ throttle(void)
 		return;
 	port.throttled = on;
 	source_want(&port.in, events);
-	source_want(&port.log, port.halting ? EPOLLIN : events);
+	outputs_want(port.halting ? EPOLLIN : events);
 	for (struct worker *w = port.workers; w != NULL; w = w->next)
 		source_want(&w->src, events);
 }
@@ -283,7 +288,7 @@ halt_begin(void)
 	streams_close_all();
 	port.halt_deadline = now_ms() + port.x.grace_ms + MARGIN_MS;
 	source_close(&port.in);
-	source_want(&port.log, EPOLLIN); /* what cleans up must not wait */
+	outputs_want(EPOLLIN); /* what cleans up must not wait */
 	for (struct worker *w = port.workers; w != NULL; w = w->next) {
 		if (w->ended)
 			continue;
@@ -453,6 +458,25 @@ send_call(uint32_t id, const struct call *call)
 		port_raise(id, "system_limit");
 }
 
+/* {event, {finished, Command, Result, Why}}: nobody waits for it any more, but
+ * half of it would have been worse. Result: {raise, Class} as well. */
+static void
+send_finished(const struct op *op, const struct call *call)
+{
+	struct etf_writer *w = frame_begin("event", 2);
+
+	etf_put_tuple(w, 4);
+	etf_put_atom(w, "finished");
+	etf_put_atom(w, op->name);
+	if (call->verdict == OP_RAISE) {
+		etf_put_tuple(w, 2);
+		etf_put_atom(w, "raise");
+	}
+	etf_put_raw(w, call->result.data, call->result.len);
+	etf_put_binary(w, call->why.data, call->why.len);
+	frame_end();
+}
+
 static void
 send_ready(void)
 {
@@ -477,72 +501,34 @@ send_ready(void)
 	output_begin();
 }
 
-/* --- Log --------------------------------------------------------------- */
-
-static const char *const levels[] = {"trace", "debug", "info", "notice", "warn",
-    "error", "crit", "alert", "fatal"};
-#define LEVELS (sizeof(levels) / sizeof(*levels))
-enum { LOG_NOTICE = 3, LOG_ERROR = 5 };
-
-/* The place in `levels` of a line: liblxc's have it as fourth word, or are
- * errors that it prints; others' lines are notices. */
-static size_t
-log_level(const char *line)
-{
-	char word[16];
-
-	if (sscanf(line, "lxc %*s %*s %15s", word) == 1)
-		for (size_t i = 0; i < LEVELS; i++)
-			if (strcasecmp(word, levels[i]) == 0)
-				return i;
-	return strncmp(line, "lxc: ", 5) == 0 ? LOG_ERROR : LOG_NOTICE;
-}
-
-/* One line of what liblxc, templates and hooks print. It may hold a container's
- * bytes, so control bytes are shown, not passed on. */
+/* For the job that is forked next. For want of descriptors it prints to the
+ * log. */
 static void
-log_line(char *line, size_t len)
+output_give(void)
 {
-	struct etf_writer *w;
-	size_t level;
+	int p[2];
 
-	for (size_t i = 0; i < len; i++)
-		if ((unsigned char)line[i] < ' ' || line[i] == 127)
-			line[i] = line[i] == '\t' ? ' ' : '?';
-	if (port.logfd >= 0)
-		dprintf(port.logfd, "%.*s\n", (int)len, line);
-	/* Standard error is not ours: a line that would block is lost. */
-	if (port.verbose && polled(port.errfd, POLLOUT, 0))
-		dprintf(port.errfd, "%.*s\n", (int)len, line);
-	line[len] = '\0';
-	level = log_level(line);
-	if (level < port.want_log || port.throttled)
+	if (pipe2(p, O_CLOEXEC) < 0)
 		return;
-	w = frame_begin("log", 3);
-	etf_put_atom(w, levels[level]);
-	etf_put_binary(w, line, len);
-	frame_end();
-}
-
-static void
-log_ready(struct source *src)
-{
-	const ssize_t n = read(src->fd, port.line + port.linelen,
-	    sizeof(port.line) - 1 - port.linelen);
-	size_t used;
-	char *nl;
-
-	if (n <= 0)
+	port.print = output_new(p[0], &port.log_to);
+	if (port.print == NULL) {
+		close(p[1]);
 		return;
-	port.linelen += (size_t)n;
-	while ((nl = memchr(port.line, '\n', port.linelen)) != NULL ||
-	       port.linelen == sizeof(port.line) - 1) {
-		used = nl ? (size_t)(nl - port.line) : port.linelen;
-		log_line(port.line, used);
-		used += nl != NULL;
-		port.linelen -= used;
-		memmove(port.line, port.line + used, port.linelen);
 	}
+	port.printw = p[1];
+	source_want(&port.print->src, port.throttled ? 0 : EPOLLIN);
+}
+
+/* It is the job's that was forked, or nobody's. */
+static void
+output_given(struct worker *w)
+{
+	if (w == NULL)
+		output_free(port.print);
+	else if ((w->out = port.print) != NULL)
+		w->out->req = &w->req;
+	fd_free(&port.printw);
+	port.print = NULL;
 }
 
 /* A reader that stands before the first argument of a request's frame. */
@@ -625,12 +611,14 @@ signals_open(void)
 void
 child_begin(const char *comm, pid_t parent, bool die_with_parent)
 {
+	const int out = port.printw >= 0 ? port.printw : port.logw;
+
 	signal(SIGPIPE, SIG_DFL);
 	signal(SIGXFSZ, SIG_DFL);
 	signal(SIGALRM, SIG_DFL);
 	unblock_signals();
-	dup2(port.logw, STDOUT_FILENO);
-	dup2(port.logw, STDERR_FILENO);
+	dup2(out, STDOUT_FILENO);
+	dup2(out, STDERR_FILENO);
 	setrlimit(RLIMIT_NOFILE, &port.nofile);
 	setsid();
 	prctl(PR_SET_NAME, comm);
@@ -647,12 +635,18 @@ static void
 child_close_port(void)
 {
 	int *const fds[] = {&port.epoll, &port.in.fd, &port.out.fd,
-	    &port.log.fd, &port.signals.fd, &port.logfd, &port.errfd};
+	    &port.log.src.fd, &port.signals.fd, &port.log_to.file,
+	    &port.log_to.errfd};
 
 	for (size_t i = 0; i < sizeof(fds) / sizeof(*fds); i++)
 		fd_free(fds[i]);
-	for (struct worker *w = port.workers; w != NULL; w = w->next)
+	for (struct worker *w = port.workers; w != NULL; w = w->next) {
 		fd_free(&w->src.fd);
+		if (w->out != NULL)
+			fd_free(&w->out->src.fd);
+	}
+	if (port.print != NULL)
+		fd_free(&port.print->src.fd);
 	streams_forked();
 	watch_forked();
 }
@@ -706,7 +700,7 @@ call_lost(struct call *call, int status)
 		call->verdict = OP_FAILED;
 		etf_put_bool(&call->result, false);
 		etf_put_raw(&call->why, "timeout", 7);
-	} else if (code == WORKER_TIMEOUT || code == WORKER_LIMIT) {
+	} else if (code >= WORKER_TIMEOUT && code <= WORKER_FORCE) {
 		etf_put_atom(&call->result,
 		    code == WORKER_LIMIT ? "system_limit" : "timeout");
 	} else {
@@ -727,6 +721,7 @@ call_run(struct erlxc *x, int fd, const struct request *req)
 	request_args(&args, req->frame, req->len);
 	x->port = fd;
 	x->stream = req->stream;
+	x->force = req->force;
 	op_run(&call, x, req->op, &args);
 	call_send(fd, &call);
 }
@@ -963,10 +958,16 @@ call_after(const struct op *op, const void *frame, size_t len)
 static void
 worker_reply(struct worker *w, const struct call *call)
 {
-	struct request *req = request_take(&w->req);
 	struct stream *s = w->stream;
-	const bool wanted = call->verdict == OP_OK && req->id != 0;
+	struct request *req;
+	bool wanted;
 
+	if (w->out != NULL)
+		output_drain(w->out);
+	req = request_take(&w->req);
+	wanted = call->verdict == OP_OK && req->id != 0;
+	if (req->cancelled && req->op->flags & OP_KEEP)
+		send_finished(req->op, call);
 	send_call(req->id, call);
 	if (req->op->flags & OP_EXCL)
 		port.exclusive = false;
@@ -1296,6 +1297,11 @@ worker_ended(struct worker *w, int status)
 	if (WIFSIGNALED(status) && w->role == ROLE_GUARDIAN &&
 	    w->ward != NULL && (w->ward->monitor > 0 || port.halting))
 		worker_recover(w, status);
+	if (w->req != NULL && WIFEXITED(status) &&
+	    WEXITSTATUS(status) == WORKER_FORCE && !w->req->cancelled) {
+		w->req->force = true;
+		request_run(request_take(&w->req));
+	}
 	if (w->role == ROLE_LISTENER && !port.halting)
 		listener_ended(w, status);
 	while (w->req != NULL) {
@@ -1303,6 +1309,8 @@ worker_ended(struct worker *w, int status)
 		worker_reply(w, &call);
 		call_free(&call);
 	}
+	if (w->out != NULL)
+		output_drain(w->out);
 	if (w->stream != NULL)
 		stream_ended(w->stream, false, 0);
 	while (w->nfds > 0)
@@ -1327,6 +1335,7 @@ workers_sweep(void)
 		if (w->ward != NULL)
 			munmap(w->ward, sizeof(*w->ward));
 		etf_free(&w->inbox);
+		output_free(w->out);
 		free(w);
 		port.nworkers--;
 	}
@@ -1506,7 +1515,10 @@ request_run(struct request *req)
 	} else if (op->flags & OP_LISTEN && *op->args != 'i') {
 		w = listener_fork(req);
 	} else {
+		if (req->progress)
+			output_give();
 		w = job_fork(req);
+		output_given(w);
 	}
 	if (w == NULL) {
 		port_raise(req->id, "system_limit");
@@ -1533,6 +1545,14 @@ requests_pump(void)
 		request_run(request_take(&port.waiting));
 }
 
+/* A query worker that is at work has its end, and makes way for another. */
+static void
+query_kill(void)
+{
+	group_kill(port.query->pid);
+	port.query = NULL;
+}
+
 /* Questions that have waited too long get their timeout, the one being asked
  * with its worker: the monitor does not answer. Returns ms to the next, or -1.
  */
@@ -1545,8 +1565,7 @@ query_deadlines(void)
 	if (req != NULL && req->deadline <= now) {
 		port_raise(req->id, "timeout");
 		req->id = 0;
-		group_kill(port.query->pid);
-		port.query = NULL;
+		query_kill();
 	}
 	while (port.queries != NULL && port.queries->deadline <= now) {
 		port_raise(port.queries->id, "timeout");
@@ -1569,7 +1588,8 @@ cancel_waiting(struct request **list, uint32_t id)
 	return false;
 }
 
-/* The caller has died. Nobody is told; what may be killed is. */
+/* The caller has died or waits no longer. What may be killed is; what may not,
+ * finishes, and whoever has subscribed is told. */
 static void
 cancel(uint32_t id)
 {
@@ -1584,8 +1604,11 @@ cancel(uint32_t id)
 		if (req == NULL)
 			continue;
 		req->id = 0;
+		req->cancelled = true;
 		if (w->role == ROLE_GUARDIAN)
 			guardian_tell(w, TELL_CANCEL);
+		else if (w == port.query)
+			query_kill();
 		else if (w->role == ROLE_JOB && !(w->op->flags & OP_KEEP))
 			group_kill(w->pid);
 	}
@@ -1605,7 +1628,7 @@ run_inline(const struct op *op, uint32_t id, const void *frame, size_t len)
 	if (call.verdict == OP_OK)
 		call_after(op, frame, len);
 	else
-		log_ready(&port.log); /* before the pipe is full */
+		output_lines(&port.log.src); /* before the pipe is full */
 	send_call(id, &call);
 	call_free(&call);
 	if (port.x.type != old.type || port.x.daemonize != old.daemonize) {
@@ -1635,6 +1658,7 @@ dispatch(const struct op *op, uint32_t id, const void *frame, size_t len)
 		return;
 	}
 	*req = (struct request){.op = op, .id = id, .len = len};
+	req->progress = id != 0 && id == port.progress;
 	req->deadline = now_ms() + QUERY_TIMEOUT_MS;
 	memcpy(req->frame, frame, len);
 	if (op->flags & OP_QUERY)
@@ -1659,6 +1683,8 @@ control(uint32_t cmd, const char *name, struct etf_reader *r, uint32_t argc)
 		etf_get_nil(r);
 		if (etf_done(r))
 			cancel(id);
+	} else if (strcmp(name, "progress") == 0 && argc == 1) {
+		port.progress = (uint32_t)etf_get_uint(r, UINT32_MAX);
 	} else {
 		return (argc == 0 && watch_command(cmd, name)) ||
 		       stream_command(cmd, name, r);
@@ -1898,106 +1924,6 @@ loop(void)
 
 /* --- Start-up ---------------------------------------------------------- */
 
-static const char usage[] =
-    "usage: erlxc -n NAME [-P LXCPATH] [-t temporary|transient|permanent]\n"
-    "             [-e lxc] [-o LOGFILE] [-l LEVEL] [-s SHUTDOWN_MS] [-v]\n"
-    "       erlxc -h | --version\n"
-    "The port program of erlxc, started by erlxc_drv: serves one container on\n"
-    "standard input and output. README.md has the options and the protocol.\n";
-
-/* The word's place in a list of words. */
-static size_t
-word_parse(const char *opt, const char *s, const char *const *words, size_t n)
-{
-	for (size_t i = 0; i < n; i++)
-		if (strcmp(s, words[i]) == 0)
-			return i;
-	die(EX_USAGE_, "%s: '%s' is not one of its words; see -h", opt, s);
-}
-
-static void
-option(int c, char *arg)
-{
-	static const char *const words[] = {
-	    "temporary", "transient", "permanent", "lxc"};
-	struct erlxc *x = &port.x;
-	char *end;
-	long ms;
-
-	switch (c) {
-	case 'n':
-		x->name = arg;
-		break;
-	case 'P':
-		x->path = arg;
-		break;
-	case 't':
-		x->type = (enum lifetime)word_parse("-t", arg, words, 3);
-		break;
-	case 'e':
-		word_parse("-e", arg, words + 3, 1);
-		break;
-	case 'o':
-		port.logfd = open(arg,
-		    O_WRONLY | O_APPEND | O_CREAT | O_CLOEXEC | O_NOFOLLOW |
-			O_NOCTTY | O_NONBLOCK,
-		    0600);
-		if (port.logfd < 0)
-			die(1, "-o: %s: %m", arg);
-		break;
-	case 'l':
-		port.want_log = word_parse("-l", arg, levels, LEVELS);
-		x->level = levels[port.want_log];
-		break;
-	case 's':
-		ms = strtol(arg, &end, 10);
-		if (*arg < '0' || *arg > '9' || *end || ms > INT_MAX / 2)
-			die(EX_USAGE_, "-s: '%s' is no number of ms", arg);
-		x->grace_ms = (int)ms;
-		break;
-	case 'v':
-		port.verbose = true;
-		break;
-	case 'h':
-		write_all(STDOUT_FILENO, usage, sizeof(usage) - 1);
-		_exit(0);
-	case 'V':
-		dprintf(STDOUT_FILENO, "erlxc %s (protocol %d, liblxc %s)\n",
-		    ERLXC_VERSION, ERLXC_PROTOCOL,
-		    *op_lxc_version() ? op_lxc_version() : "none");
-		_exit(0);
-	default:
-		die(EX_USAGE_, "unknown option or missing argument; see -h");
-	}
-}
-
-static void
-options(int argc, char *argv[])
-{
-	static const struct option longs[] = {
-	    {"help", 0, NULL, 'h'}, {"version", 0, NULL, 'V'}, {0}};
-	struct erlxc *x = &port.x;
-	int c;
-
-	opterr = 0;
-	while ((c = getopt_long(
-		    argc, argv, "+n:P:t:e:o:l:s:vh", longs, NULL)) != -1)
-		option(c, optarg);
-	if (optind < argc)
-		die(EX_USAGE_, "unexpected argument '%s'", argv[optind]);
-	if (x->name == NULL)
-		die(EX_USAGE_, "-n NAME is missing; see -h");
-	if (!op_valid_name(x->name))
-		die(EX_USAGE_, "-n: not a container's name");
-	if (x->path != NULL && x->path[0] != '/')
-		die(EX_USAGE_, "-P: '%s' is no absolute path", x->path);
-	/* They may be set anew later, when the old value is freed. */
-	x->name = strdup(x->name);
-	x->path = x->path ? strdup(x->path) : NULL;
-	if (x->name == NULL || (x->path == NULL && !op_default_path(x)))
-		die(1, "no memory, or no default lxcpath");
-}
-
 /* A stream has three, and there may be thousands: all that we may have, but not
  * for what we start. */
 static void
@@ -2021,9 +1947,9 @@ private_descriptors(void)
 
 	port.in.fd = fcntl(STDIN_FILENO, F_DUPFD_CLOEXEC, 3);
 	port.out.fd = fcntl(STDOUT_FILENO, F_DUPFD_CLOEXEC, 3);
-	port.errfd = fcntl(STDERR_FILENO, F_DUPFD_CLOEXEC, 3);
-	if (null < 0 || port.in.fd < 0 || port.out.fd < 0 || port.errfd < 0 ||
-	    pipe2(log, O_CLOEXEC | O_NONBLOCK) < 0)
+	port.log_to.errfd = fcntl(STDERR_FILENO, F_DUPFD_CLOEXEC, 3);
+	if (null < 0 || port.in.fd < 0 || port.out.fd < 0 ||
+	    port.log_to.errfd < 0 || pipe2(log, O_CLOEXEC | O_NONBLOCK) < 0)
 		die(1, "no descriptors: %m");
 	/* The port reads this pipe: it must not wait for itself to do so. */
 	snprintf(path, sizeof(path), "/proc/self/fd/%d", log[1]);
@@ -2035,7 +1961,8 @@ private_descriptors(void)
 	dup2(log[1], STDERR_FILENO);
 	close(null);
 	close(log[1]);
-	port.log.fd = log[0];
+	port.log.src.fd = log[0];
+	port.log.log = &port.log_to;
 	fcntl(port.in.fd, F_SETFL, O_NONBLOCK);
 	fcntl(port.out.fd, F_SETFL, O_NONBLOCK);
 }
@@ -2047,14 +1974,14 @@ main(int argc, char *argv[])
 	start_clean(argv);
 	many_descriptors();
 	prctl(PR_SET_NAME, "erlxc");
-	options(argc, argv);
+	start_options(argc, argv, &port.x, &port.log_to);
 	private_descriptors();
 	port.signals.fd = signals_open();
 	port.epoll = epoll_create1(EPOLL_CLOEXEC);
 	if (port.epoll < 0)
 		die(1, "epoll_create1: %m");
 	if (!source_add(&port.signals, EPOLLIN, signals_ready) ||
-	    !source_add(&port.log, EPOLLIN, log_ready) ||
+	    !source_add(&port.log.src, EPOLLIN, output_lines) ||
 	    !source_add(&port.out, 0, output_ready) ||
 	    !source_add(&port.in, EPOLLIN, input_ready))
 		die(1, "epoll_ctl: %m");

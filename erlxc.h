@@ -91,6 +91,7 @@ struct erlxc {
 	struct ns_init init; /* that was entered last; pid 0: none */
 	uint32_t stream;     /* the number of the one that a row opens, or 0 */
 	int port;            /* in a worker: its socket */
+	bool force;          /* in a worker: the monitor is not to be asked */
 	enum lifetime type;
 	bool daemonize;    /* start detached from the port */
 	bool notify;       /* it has a filter now that must be listened to */
@@ -100,18 +101,19 @@ struct erlxc {
 
 /* How a row runs; see design.md, section 3. */
 enum {
-	OP_INLINE = 0,      /* in the port: memory or one small file */
-	OP_QUERY = 1 << 0,  /* in the query worker, QUERY_TIMEOUT_MS */
-	OP_JOB = 1 << 1,    /* in a worker of its own */
-	OP_EXCL = 1 << 2,   /* with OP_JOB: one at a time */
-	OP_RELOAD = 1 << 3, /* after success the handle is opened anew */
-	OP_CONFIG = 1 << 4, /* changes the handle: the query worker retires */
-	OP_GUARD = 1 << 5,  /* with OP_JOB: below a guardian */
-	OP_KEEP = 1 << 6,   /* with OP_JOB: never killed half-way; finishes */
-	OP_BARE = 1 << 7,   /* needs no handle */
-	OP_STREAM = 1 << 8, /* with OP_JOB: opens a stream */
-	OP_KEPT = 1 << 9,   /* with OP_JOB: by a worker forked before */
-	OP_LISTEN = 1 << 10 /* with OP_JOB: in the listener */
+	OP_INLINE = 0,       /* in the port: memory or one small file */
+	OP_QUERY = 1 << 0,   /* in the query worker, QUERY_TIMEOUT_MS */
+	OP_JOB = 1 << 1,     /* in a worker of its own */
+	OP_EXCL = 1 << 2,    /* with OP_JOB: one at a time */
+	OP_RELOAD = 1 << 3,  /* after success the handle is opened anew */
+	OP_CONFIG = 1 << 4,  /* changes the handle: the query worker retires */
+	OP_GUARD = 1 << 5,   /* with OP_JOB: below a guardian */
+	OP_KEEP = 1 << 6,    /* with OP_JOB: never killed half-way; finishes */
+	OP_BARE = 1 << 7,    /* needs no handle */
+	OP_STREAM = 1 << 8,  /* with OP_JOB: opens a stream */
+	OP_KEPT = 1 << 9,    /* with OP_JOB: by a worker forked before */
+	OP_LISTEN = 1 << 10, /* with OP_JOB: in the listener */
+	OP_STILL = 1 << 11   /* with OP_JOB: is for a stopped container */
 };
 
 /* How a process ends when its row's deadline passes inside liblxc, which
@@ -119,7 +121,8 @@ enum {
 enum {
 	WORKER_TIMEOUT = 75, /* the monitor does not answer: raise timeout */
 	WORKER_FALSE = 76,   /* what was waited for did not come: false */
-	WORKER_LIMIT = 77    /* no process, no descriptor: raise system_limit */
+	WORKER_LIMIT = 77,   /* no process, no descriptor: raise system_limit */
+	WORKER_FORCE = 78    /* to be run once more, with request->force */
 };
 
 enum verdict {
@@ -225,6 +228,9 @@ struct request {
 	uint32_t id;     /* 0: nobody wants the answer (any more) */
 	uint32_t stream; /* the number of the one that it opens, or 0 */
 	int64_t deadline;
+	bool progress;  /* what it prints is wanted, too */
+	bool cancelled; /* its caller is gone, it goes on */
+	bool force;     /* the monitor has not answered it */
 	size_t len;
 	uint8_t frame[];
 };
@@ -457,6 +463,42 @@ void watch_forked(void);
 /* What time asks for; returns the ms to the next, or -1. */
 int watch_timeout(void);
 
+/* --- log.c --------------------------------------------------------------- */
+
+#define LOG_LINE_MAX 4096 /* bytes in a line; a longer one comes in parts */
+#define LOG_LEVELS 9
+
+/* liblxc's names of levels, from the lowest on. */
+extern const char *const log_levels[LOG_LEVELS];
+
+/* Where log lines go, beside Erlang. */
+struct log {
+	int file;     /* -o, or -1 */
+	int errfd;    /* the standard error that the port was started with */
+	bool verbose; /* there, too */
+	size_t level; /* lines of this level and above go to Erlang */
+};
+
+/* A pipe that liblxc and the programs that it runs print to: the log's, or that
+ * of a job whose caller wants the lines, too. */
+struct output {
+	struct source src;
+	const struct log *log;
+	struct request **req; /* the job's; NULL: it is the log's */
+	size_t len;
+	char line[LOG_LINE_MAX + 1];
+};
+
+/* Of a pipe's reading end, which it takes over; NULL: it cannot be. */
+struct output *output_new(int fd, const struct log *log);
+void output_free(struct output *o);
+
+/* Lines have come. */
+void output_lines(struct source *src);
+
+/* What a job has printed, before its answer. */
+void output_drain(struct output *o);
+
 /* --- lxcops.c ---------------------------------------------------------- */
 
 /* The row, or NULL; *known says whether the name has a row of any arity. */
@@ -679,6 +721,15 @@ bool cgroup_has(const char *list, const char *words);
 char *cgroup_find(
     const char *mounts, const char *controllers, char *path, char *point);
 
+/* --- monitor.c ---------------------------------------------------------- */
+
+/*
+ * Kills the container whose monitor listens at the socket of that inode, and the
+ * monitor if it does not end then. False: there is none, or none of our user's.
+ * May take as long as the monitor's hooks: run with a deadline.
+ */
+bool monitor_force(unsigned long inode);
+
 /* --- ns.c --------------------------------------------------------------- */
 
 /* A file of /proc/PID as text of less than `size` bytes. Returns its length. */
@@ -765,6 +816,9 @@ int ns_node(const struct ns_init *init, const char *path,
  * once more from a file that no process can write: a read-only clone of its
  * mount or a sealed copy in memory. */
 void start_clean(char *argv[]);
+
+/* Reads the command line into those two; exits when it is wrong. */
+void start_options(int argc, char *argv[], struct erlxc *x, struct log *log);
 
 /* When all is loaded: gives back the memory that was for starting only. */
 void start_settle(void);

@@ -31,6 +31,7 @@
 
 #include "erlxc.h"
 
+#define SOCKET_LISTENS 0x10000 /* of the flags in /proc/net/unix */
 #define RESULT_MAX ((16u << 20) - (64u << 10)) /* a frame, less its why */
 #define WHY_MAX (64u << 10)
 #define TEXT_MAX (1u << 20) /* a configuration value */
@@ -564,6 +565,7 @@ restored_to(struct erlxc *x, struct etf_reader *in)
 #define ATTACH_TIMEOUT_MS 10000 /* for entering a container */
 #define CLAIM_MS 2000           /* for who died with a monitor */
 #define STOP_TIMEOUT_MS 30000   /* for what liblxc does not bound */
+#define STOP_ASK_MS 5000        /* for a container to end by its monitor */
 
 static int log_fd;  /* the memfd that liblxc's log goes to, or 0 */
 static bool shared; /* it is another process's still */
@@ -852,6 +854,19 @@ op_state_of(struct lxc_container *c)
 			return s;
 	}
 	return NULL;
+}
+
+/* In what is not killed half-way and must not hang: that its monitor, if there
+ * is one, answers now. */
+static bool
+answers(struct lxc_container *c)
+{
+	bool ok;
+
+	op_deadline(QUERY_TIMEOUT_MS, WORKER_TIMEOUT);
+	ok = op_state_of(c) != NULL;
+	op_deadline(-1, 0);
+	return ok;
 }
 
 bool
@@ -1320,10 +1335,11 @@ op_freeze(struct call *call, struct lxc_container *c)
 	const bool on = strcmp(call->op->name, "freeze") == 0;
 	const char *why;
 
-	op_deadline(STOP_TIMEOUT_MS, WORKER_TIMEOUT);
+	op_deadline(QUERY_TIMEOUT_MS, WORKER_TIMEOUT);
 	why = op_is_stopped(c)      ? "not running"
 	      : c->lxc_conf == NULL ? "no configuration"
 				    : NULL;
+	op_deadline(STOP_TIMEOUT_MS, WORKER_TIMEOUT);
 	op_reply_bool(call, !why && (on ? c->freeze(c) : c->unfreeze(c)), why);
 }
 
@@ -1434,17 +1450,51 @@ op_reboot2(struct call *call, struct lxc_container *c)
 	op_reply_bool(call, ok, why);
 }
 
-/* liblxc returns when the monitor has let go of the socket that asked it. */
+/* The inode of the container's command socket; 0: no monitor listens. */
+static unsigned long
+command_socket(struct erlxc *x)
+{
+	const struct strings own = {&x->name, 1};
+	AUTO_FILE f = fopen("/proc/net/unix", "re");
+	AUTO_STRING line = NULL;
+	unsigned long inode = 0;
+	size_t size = 0;
+	unsigned flags;
+	int at;
+
+	while (f != NULL && inode == 0 && getline(&line, &size, f) > 0) {
+		AUTO_STRING name = NULL;
+
+		at = 0;
+		line[strcspn(line, "\n")] = '\0';
+		if (sscanf(line, "%*s %*s %*s %x %*s %*s %lu @%n", &flags,
+			&inode, &at) == 2 &&
+		    at > 0 && flags & SOCKET_LISTENS)
+			name = socket_owner(x->path, line + at, &own);
+		if (name == NULL || strcmp(name, x->name) != 0)
+			inode = 0;
+	}
+	return inode;
+}
+
+/* liblxc returns when the monitor has let go of the socket that asked it: never,
+ * if the monitor is stuck, or init ignores lxc.signal.stop. */
 static void
 op_stop(struct call *call, struct lxc_container *c)
 {
+	const bool force = call->x->force;
+	const unsigned long inode = force ? command_socket(call->x) : 0;
 	bool ok;
 
-	op_deadline(STOP_TIMEOUT_MS, WORKER_TIMEOUT);
-	ok = c->stop(c);
+	op_deadline(force ? STOP_TIMEOUT_MS : STOP_ASK_MS,
+	    force ? WORKER_TIMEOUT : WORKER_FORCE);
+	if (force)
+		ok = inode == 0 || monitor_force(inode);
+	else
+		ok = c->stop(c);
 	for (int i = 0; ok && i < 50 && !op_is_stopped(c); i++)
 		usleep(WAIT_STEP_US);
-	op_reply_bool(call, ok, NULL);
+	op_reply_bool(call, ok, force ? "its monitor is another user's" : NULL);
 }
 
 /* --- Rows: start ------------------------------------------------------- */
@@ -1922,6 +1972,7 @@ NOTHING(void, op_unlock, )
 
 #define op_deadline(ms, status) (void)0
 #define log_clear() (void)0
+#define answers(c) true
 #define reply_busy(call) (void)(call)
 #define log_end(call, init) (void)(call)
 
@@ -1931,6 +1982,7 @@ NOTHING(void, op_unlock, )
 static void op_commands(struct call *call, struct lxc_container *c);
 
 #define DISK (OP_JOB | OP_EXCL)
+#define STILL (DISK | OP_STILL)
 /* clang-format off */
 static const struct op ops[] = {
 	{"add_device_node", "PA", OP_JOB, LXC(op_device_node), NULL},
@@ -1949,11 +2001,11 @@ static const struct op ops[] = {
 	{"console", "", OP_JOB | OP_STREAM | OP_KEPT, LXC(op_console), NULL},
 	{"console", "y", OP_JOB | OP_STREAM | OP_KEPT, LXC(op_console), NULL},
 	{"console_log", "o", OP_QUERY, LXC(op_console_log), NULL},
-	{"create", "TtBba", DISK | OP_GUARD | OP_RELOAD, LXC(op_create), NULL},
+	{"create", "TtBba", STILL | OP_GUARD | OP_RELOAD, LXC(op_create), NULL},
 	{"daemonize", "b", OP_BARE, LXC(op_daemonize), NULL},
 	{"defined", "", OP_INLINE, LXC(op_defined), NULL},
-	{"destroy", "", DISK | OP_KEEP | OP_RELOAD, LXC(op_destroy), NULL},
-	{"destroy_with_snapshots", "", DISK | OP_KEEP | OP_RELOAD,
+	{"destroy", "", STILL | OP_KEEP | OP_RELOAD, LXC(op_destroy), NULL},
+	{"destroy_with_snapshots", "", STILL | OP_KEEP | OP_RELOAD,
 	    LXC(op_destroy_with_snapshots), NULL},
 	{"detach_interface", "IJ", OP_JOB, LXC(op_interface), NULL},
 	{"freeze", "", OP_JOB, LXC(op_freeze), NULL},
@@ -1979,7 +2031,7 @@ static const struct op ops[] = {
 	{"reboot", "", OP_QUERY, LXC(op_reboot), NULL},
 	{"reboot2", "s", OP_JOB, LXC(op_reboot2), NULL},
 	{"remove_device_node", "PA", OP_JOB, LXC(op_device_node), NULL},
-	{"rename", "N", DISK | OP_KEEP | OP_RELOAD, LXC(op_rename), renamed_to},
+	{"rename", "N", STILL | OP_KEEP | OP_RELOAD, LXC(op_rename), renamed_to},
 	{"restore", "Pf", DISK, LXC(op_migrate), NULL},
 	{"running", "", OP_QUERY, LXC(op_state), NULL},
 	{"save_config", "p", DISK | OP_KEEP, LXC(op_save_config), NULL},
@@ -2061,6 +2113,8 @@ op_run(struct call *call, struct erlxc *x, const struct op *op,
 		    call, in->error == ETF_NOMEM ? "system_limit" : "badarg");
 	} else if (handle && x->c == NULL && !op_open(x)) {
 		op_raise(call, "system_limit");
+	} else if (op->flags & OP_STILL && !answers(x->c)) {
+		op_raise(call, "timeout");
 	} else if (op->flags & OP_EXCL && !op_lock(x)) {
 		reply_busy(call);
 	} else {

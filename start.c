@@ -1,7 +1,8 @@
 /* SPDX-License-Identifier: ISC */
 /*
  * What a process must be before it is the port: with no descriptor, limit or
- * variable of its caller's, and executing a file that nobody can write.
+ * variable of its caller's, executing a file that nobody can write, and told what
+ * it is to do.
  */
 #include <sys/mman.h>
 #include <sys/resource.h>
@@ -11,12 +12,15 @@
 #include <sys/syscall.h>
 
 #include <fcntl.h>
+#include <getopt.h>
+#include <limits.h>
 #include <link.h>
 #include <string.h>
 
 #include "erlxc.h"
 
 #define NOFILE_MIN 1024u /* descriptors that a process must be allowed */
+#define EX_USAGE_ 64     /* exit status: EX_USAGE of sysexits.h */
 #define CLONE 1u         /* OPEN_TREE_CLONE of <linux/mount.h> */
 #define RDONLY 1u        /* MOUNT_ATTR_RDONLY */
 
@@ -183,4 +187,104 @@ void
 start_settle(void)
 {
 	dl_iterate_phdr(pages_drop, NULL);
+}
+
+/* --- Options ----------------------------------------------------------- */
+
+static const char usage[] =
+    "usage: erlxc -n NAME [-P LXCPATH] [-t temporary|transient|permanent]\n"
+    "             [-e lxc] [-o LOGFILE] [-l LEVEL] [-s SHUTDOWN_MS] [-v]\n"
+    "       erlxc -h | --version\n"
+    "The port program of erlxc, started by erlxc_drv: serves one container on\n"
+    "standard input and output. README.md has the options and the protocol.\n";
+
+/* The word's place in a list of words. */
+static size_t
+word_parse(const char *opt, const char *s, const char *const *words, size_t n)
+{
+	for (size_t i = 0; i < n; i++)
+		if (strcmp(s, words[i]) == 0)
+			return i;
+	die(EX_USAGE_, "%s: '%s' is not one of its words; see -h", opt, s);
+}
+
+static void
+option(int c, char *arg, struct erlxc *x, struct log *log)
+{
+	static const char *const words[] = {
+	    "temporary", "transient", "permanent", "lxc"};
+	char *end;
+	long ms;
+
+	switch (c) {
+	case 'n':
+		x->name = arg;
+		break;
+	case 'P':
+		x->path = arg;
+		break;
+	case 't':
+		x->type = (enum lifetime)word_parse("-t", arg, words, 3);
+		break;
+	case 'e':
+		word_parse("-e", arg, words + 3, 1);
+		break;
+	case 'o':
+		log->file = open(arg,
+		    O_WRONLY | O_APPEND | O_CREAT | O_CLOEXEC | O_NOFOLLOW |
+			O_NOCTTY | O_NONBLOCK,
+		    0600);
+		if (log->file < 0)
+			die(1, "-o: %s: %m", arg);
+		break;
+	case 'l':
+		log->level = word_parse("-l", arg, log_levels, LOG_LEVELS);
+		x->level = log_levels[log->level];
+		break;
+	case 's':
+		ms = strtol(arg, &end, 10);
+		if (*arg < '0' || *arg > '9' || *end || ms > INT_MAX / 2)
+			die(EX_USAGE_, "-s: '%s' is no number of ms", arg);
+		x->grace_ms = (int)ms;
+		break;
+	case 'v':
+		log->verbose = true;
+		break;
+	case 'h':
+		write_all(STDOUT_FILENO, usage, sizeof(usage) - 1);
+		_exit(0);
+	case 'V':
+		dprintf(STDOUT_FILENO, "erlxc %s (protocol %d, liblxc %s)\n",
+		    ERLXC_VERSION, ERLXC_PROTOCOL,
+		    *op_lxc_version() ? op_lxc_version() : "none");
+		_exit(0);
+	default:
+		die(EX_USAGE_, "unknown option or missing argument; see -h");
+	}
+}
+
+void
+start_options(int argc, char *argv[], struct erlxc *x, struct log *log)
+{
+	static const struct option longs[] = {
+	    {"help", 0, NULL, 'h'}, {"version", 0, NULL, 'V'}, {0}};
+	int c;
+
+	opterr = 0;
+	while ((c = getopt_long(
+		    argc, argv, "+n:P:t:e:o:l:s:vh", longs, NULL)) != -1)
+		option(c, optarg, x, log);
+	if (optind < argc)
+		die(EX_USAGE_, "unexpected argument '%s'", argv[optind]);
+	if (x->name == NULL)
+		die(EX_USAGE_, "-n NAME is missing; see -h");
+	if (!op_valid_name(x->name))
+		die(EX_USAGE_, "-n: not a container's name");
+	if (x->path != NULL && x->path[0] != '/')
+		die(EX_USAGE_, "-P: '%s' is no absolute path", x->path);
+	/* They may be set anew later, when the old value is freed. */
+	x->name = strdup(x->name);
+	x->path = x->path ? strdup(x->path) : NULL;
+	if (x->name == NULL || (x->path == NULL && !op_default_path(x)))
+		die(1, "no memory, or no default lxcpath");
 }

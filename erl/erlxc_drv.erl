@@ -17,7 +17,7 @@
 -export([call/3, call/4, open/3, open/4, close/2, forward/4, tell/3, vocabulary/0]).
 -export([init/1, handle_call/3, handle_cast/2, handle_info/2, terminate/2, format_error/2]).
 -export_type([container/0, option/0, type/0, level/0, class/0, info/0]).
--export_type([event/0, exited/0, message/0]).
+-export_type([event/0, exited/0, message/0, limits/0]).
 
 -define(PROTOCOL, 1).
 -define(ID_MAX, 16#ffffffff).
@@ -71,11 +71,15 @@
     liblxc := binary(), os_pid := pos_integer(), atom() => term()}.
 -type event() :: {state, binary()} | {exited, exited()}
     | {seccomp, Id :: non_neg_integer(), #{pid := pos_integer(), nr := integer(),
-        arch := non_neg_integer(), args := [non_neg_integer()]}}.
+        arch := non_neg_integer(), args := [non_neg_integer()]}}
+    | {finished, Command :: atom(), Result :: term() | {raise, class()}, Why :: binary()}.
 %% The container has come to another state, one of those that {@link liblxc:state/1}
 %% has; its init has ended, once for each of its lives; a process of it waits in a system
-%% call, see {@link liblxc:seccomp_respond/3}.
+%% call, see {@link liblxc:seccomp_respond/3}; a command that may not be killed half-way
+%% has finished, whose caller was gone: what he would have got.
 -type exited() :: {exit_status, 0..255} | {signal, 1..64} | unknown.
+-type limits() :: #{timeout => timeout(), progress => pid()}.
+%% After how many milliseconds a call is cancelled; who gets each line that it prints.
 -type message() ::
     {?MODULE, container(), Stream :: non_neg_integer(),
         {stdout | stderr, binary()} | {dropped, pos_integer()} | {exit, exited()}}.
@@ -87,7 +91,8 @@
     grace :: non_neg_integer(),
     info :: info() | undefined,
     id = 0 :: 0..?ID_MAX,
-    calls = #{} :: #{1..?ID_MAX => {call | forward | {open, reference()}, gen_server:from()}},
+    calls = #{} :: #{1..?ID_MAX =>
+        {call | forward | {open, reference()} | {progress, pid()}, gen_server:from()}},
     streams = #{} :: #{non_neg_integer() => {Receiver :: pid(), Open :: reference()}},
     owner :: pid() | undefined,
     %% Who has called is monitored from then on: cheaper than for each call.
@@ -144,8 +149,18 @@ child_spec(Options) ->
 call(C, Command, Args) -> call(C, Command, Args, infinity).
 
 %% @doc The same; after Timeout milliseconds the call is cancelled and the
-%% caller exits with `timeout'.
--spec call(container(), atom(), [term()], timeout()) -> {term(), binary()}.
+%% caller exits with `timeout'. With `progress => Pid' what the command's worker and its
+%% programs (a template) print goes to that process while it runs, and before the return:
+%% `{erlxc, Container, {progress, Line}}', Line without its newline, 4 KiB at most.
+%%
+%% What is cancelled is killed, and leaves nothing half done. A command that cannot be
+%% (destroy, rename, clone, snapshots, save_config) finishes: whoever has subscribed gets
+%% `{finished, Command, Result, Why}', see {@link event()}.
+-spec call(container(), atom(), [term()], timeout() | limits()) -> {term(), binary()}.
+call(C, Command, Args, #{progress := To} = Limits) when is_pid(To) ->
+    call(C, {progress, To}, Command, Args, maps:get(timeout, Limits, infinity));
+call(C, Command, Args, Limits) when is_map(Limits) ->
+    call(C, call, Command, Args, maps:get(timeout, Limits, infinity));
 call(C, Command, Args, Timeout) -> call(C, call, Command, Args, Timeout).
 
 %% @equiv open(C, Command, Args, infinity)
@@ -193,10 +208,10 @@ call(C, Kind, Command, Args, Timeout) ->
             erlang:raise(exit, Reason, Stack)
     end.
 
-abandon(C, call) -> gen_server:cast(C, {cancel, self()});
 abandon(C, {open, Ref}) ->
     %% The stream may have come to be, with messages under way to us.
-    try [flush(C, S) || S <- gen_server:call(C, {abandon, Ref})] catch exit:_ -> ok end.
+    try [flush(C, S) || S <- gen_server:call(C, {abandon, Ref})] catch exit:_ -> ok end;
+abandon(C, _) -> gen_server:cast(C, {cancel, self()}).
 flush(C, Stream) ->
     receive
         {?MODULE, C, Stream, _} -> flush(C, Stream)
@@ -281,6 +296,9 @@ started({ok, {log, _, _} = Frame}, State) -> await_ready(frame(Frame, State));
 started(_, _) -> {stop, {shutdown, protocol}}.
 
 %% @private
+handle_call({{progress, _} = Kind, Command, Args}, {Pid, _} = From, State) ->
+    request(0, progress, [next_id(State#state.id, State#state.calls)], State),
+    {noreply, watch(Pid, request(Kind, From, Command, Args, State))};
 handle_call({Kind, Command, Args}, {Pid, _} = From, State) ->
     {noreply, watch(Pid, request(Kind, From, Command, Args, State))};
 handle_call({abandon, Ref}, _From, State) ->
@@ -482,13 +500,13 @@ streams(Key, #state{streams = Streams}) ->
 -spec vocabulary() -> [atom(), ...].
 vocabulary() ->
     [ready, version, protocol, engines, liblxc, os_pid, lxc, ns, reply, raise, badarg, undef,
-        notsup, timeout, system_limit, crashed, event, watching, state, exited, exit_status, signal,
-        unknown, log, trace, debug, info, notice, warn, error, crit, alert, fatal, progress, ok, true, false,
-        none, all, active, defined, temporary, transient, permanent, attach, console, write, eof,
-        resize, close, ack, data, stdout, stderr, dropped, exit, closed, init, cgroup, label,
-        limits, pty, stdio, setns, root, fork, session, terminal, user, group, caps, no_new_privs,
-        seccomp, cd, pid, nr, arch, args, read, clear, max, comment, timestamp, lxcpath, chroot_copy,
-        chroot_dir, chroot_file].
+        notsup, timeout, system_limit, crashed, event, watching, state, exited, finished,
+        exit_status, signal, unknown, log, trace, debug, info, notice, warn, error, crit, alert,
+        fatal, progress, ok, true, false, none, all, active, defined, temporary, transient,
+        permanent, attach, console, write, eof, resize, close, ack, data, stdout, stderr, dropped,
+        exit, closed, init, cgroup, label, limits, pty, stdio, setns, root, fork, session, terminal,
+        user, group, caps, no_new_privs, seccomp, cd, pid, nr, arch, args, read, clear, max,
+        comment, timestamp, lxcpath, chroot_copy, chroot_dir, chroot_file].
 
 %% A data frame is told by its bytes, as binary_to_term/2 would copy the data:
 %% up to 64 KiB, thousands of times a second. Another encoding is a term as others.
@@ -525,13 +543,18 @@ frame({event, watching}, #state{joining = Joining} = State) ->
     lists:foreach(fun(From) -> gen_server:reply(From, ok) end, Joining),
     State#state{joining = []};
 frame({event, Event}, #state{subscribers = Subs} = State) ->
+    element(1, Event) =:= finished andalso
+        log(notice, "finished after its caller had gone: ~tp", [Event]),
     lists:foreach(fun(Pid) -> Pid ! {erlxc, self(), Event} end, Subs),
     State;
 frame({log, Level, Line}, State) when is_binary(Line) ->
     log(level(Level), "~ts", [text(Line)]),
     State;
-frame({progress, _Id, Output}, State) when is_binary(Output) ->
-    log(info, "~ts", [text(Output)]),
+frame({progress, Id, Line}, #state{calls = Calls} = State) ->
+    case Calls of
+        #{Id := {{progress, To}, _}} -> To ! {erlxc, self(), {progress, Line}};
+        #{} -> ok
+    end,
     State;
 frame(Frame, State) ->
     unexpected(Frame),

@@ -22,7 +22,8 @@
 -export([clear_config/1, clear_config_item/2, config_file_name/1, get_config_item/2]).
 -export([get_config_path/1, get_keys/1, get_keys/2, load_config/1, load_config/2]).
 -export([save_config/1, save_config/2, set_config_item/3, set_config_path/2]).
--export([create/6, defined/1, destroy/1, destroy_with_snapshots/1, rename/2]).
+-export([call/4]).
+-export([create/6, create/7, defined/1, destroy/1, destroy_with_snapshots/1, rename/2]).
 -export([clone/5, clone/8, snapshot/2, snapshot_list/1, snapshot_restore/3]).
 -export([snapshot_destroy/2, snapshot_destroy_all/1, checkpoint/4, restore/3, migrate/3]).
 -export([daemonize/2, start/1, start/3, stop/1, shutdown/2, reboot/1, freeze/1, unfreeze/1]).
@@ -36,6 +37,8 @@
 -export([has_api_extension/2]).
 -export_type([container/0, filter/0, bdevspec/0, clone_flag/0, snapshot/0, migration/0]).
 -export_type([mount_flag/0, umount_flag/0]).
+
+-define(LIMITS, {?MODULE, limits}). % of the call/4 that this process is in
 
 -type container() :: erlxc_drv:container().
 -type filter() :: all | active | defined.
@@ -79,6 +82,40 @@ last_error(C) ->
         undefined -> <<>>;
         Why -> Why
     end.
+
+%% @doc Calls Function, any of this module, with C and Args, in Options' limits.
+%%
+%% `timeout': after so many milliseconds it raises `timeout' and is cancelled: killed, and a
+%% create then leaves nothing behind. What may not be killed half-way ({@link destroy/1},
+%% {@link rename/2}, {@link save_config/2}, all that copies containers) finishes, and the
+%% next waits for it; what comes of it is an event for those who {@link
+%% erlxc_drv:subscribe/1}, and a line in the log. A caller that dies cancels, too.
+%%
+%% `progress': a process that gets each line that the call's programs print while it runs,
+%% as `{erlxc, C, {progress, Line}}'; a line of more than 4 KiB comes in parts.
+-spec call(container(), atom(), [term()], erlxc_drv:limits()) -> term().
+call(C, Function, Args, Options) ->
+    limits(Options) andalso Function =/= call andalso
+        erlang:function_exported(?MODULE, Function, length(Args) + 1) orelse
+        error(badarg, [C, Function, Args, Options]),
+    Outer = get(?LIMITS),
+    put(?LIMITS, maps:merge(case Outer of undefined -> #{}; _ -> Outer end, until(Options))),
+    try apply(?MODULE, Function, [C | Args])
+    after case Outer of undefined -> erase(?LIMITS); _ -> put(?LIMITS, Outer) end
+    end.
+
+limits(Options) -> is_map(Options) andalso lists:all(fun limit/1, maps:to_list(Options)).
+limit({timeout, T}) -> T =:= infinity orelse is_integer(T) andalso T >= 0 andalso T < 1 bsl 32;
+limit({progress, Pid}) -> is_pid(Pid);
+limit(_) -> false.
+
+%% A function may make several calls of the port.
+until(#{timeout := Ms} = Options) when is_integer(Ms) ->
+    Options#{timeout := {until, erlang:monotonic_time(millisecond) + Ms}};
+until(Options) -> Options.
+left(#{timeout := {until, End}} = Limits) ->
+    Limits#{timeout := max(0, End - erlang:monotonic_time(millisecond))};
+left(Limits) -> Limits.
 
 %% @doc The container's name.
 -spec name(container()) -> binary().
@@ -193,6 +230,12 @@ set_config_path(C, Path) -> call(C, set_config_path, [Path]).
     boolean().
 create(C, Template, Bdevtype, Bdevspec, Flags, Argv) ->
     call(C, create, [Template, Bdevtype, Bdevspec, Flags, Argv]).
+%% @doc The same with the options of {@link call/4} as a list: `[{progress, Pid}]' sends
+%% each line that the template prints while it runs to Pid.
+-spec create(container(), iodata(), iodata(), iodata(), non_neg_integer(), [iodata()],
+    [{progress, pid()} | {timeout, timeout()}]) -> boolean().
+create(C, Template, Bdevtype, Bdevspec, Flags, Argv, Options) ->
+    call(C, create, [Template, Bdevtype, Bdevspec, Flags, Argv], maps:from_list(Options)).
 
 %% @doc Whether the container has a configuration file.
 -spec defined(container()) -> boolean().
@@ -290,8 +333,11 @@ start(C) -> start(C, 0, []).
     {ok, pos_integer()} | {error, file:posix()}.
 start(C, UseInit, Argv) -> call(C, start, [UseInit, Argv]).
 
-%% @doc Kills the container, and returns when it is gone. Raises `timeout' when
-%% it is not after 30 seconds.
+%% @doc Kills the container, and returns when it is gone. After 5 seconds, when its
+%% monitor does not answer or init ignores `lxc.signal.stop', the kernel kills init and all
+%% that is in its cgroups; then the monitor, when it does not end by itself within 2 seconds
+%% (and no hook is at work): post-stop hooks and `lxc.ephemeral' have no effect then, and the
+%% log says so. Raises `timeout' when it is not gone after 30 seconds more.
 -spec stop(container()) -> boolean().
 stop(C) -> call(C, stop, []).
 
@@ -473,18 +519,25 @@ flags(Flags, Names) when is_list(Flags) ->
 flags(Flags, _) -> Flags.
 
 call(C, Name, Args) ->
-    try erlxc_drv:call(C, Name, wire(Name, Args)) of
+    try limited(C, Name, wire(Name, Args), get(?LIMITS)) of
         {Result, Why} ->
             keep(C, Why),
             Result
     catch
-        %% Shows the function that was called, which this call has replaced.
-        error:Class:Stack ->
-            Below = [F || F <- Stack, not lists:member(element(1, F), [?MODULE, erlxc_drv])],
-            Info = [I || {erlxc_drv, _, _, [_ | _] = L} <- Stack, {error_info, _} = I <- L],
-            keep(C, iolist_to_binary([Why || {_, #{cause := Why}} <- Info])),
-            erlang:raise(error, Class, [{?MODULE, Name, [C | Args], Info} | Below])
+        exit:{timeout, _}:Stack -> raise(timeout, C, Name, Args, Stack);
+        error:Class:Stack -> raise(Class, C, Name, Args, Stack)
     end.
+
+limited(C, Name, Args, undefined) -> erlxc_drv:call(C, Name, Args);
+limited(C, Name, Args, Limits) -> erlxc_drv:call(C, Name, Args, left(Limits)).
+
+%% Shows the function that was called, which call/3 has replaced.
+-spec raise(erlxc_drv:class(), container(), atom(), [term()], list()) -> no_return().
+raise(Class, C, Name, Args, Stack) ->
+    Below = [F || F <- Stack, not lists:member(element(1, F), [?MODULE, erlxc_drv, gen_server])],
+    Info = [I || {erlxc_drv, _, _, [_ | _] = L} <- Stack, {error_info, _} = I <- L],
+    keep(C, iolist_to_binary([Why || {_, #{cause := Why}} <- Info])),
+    erlang:raise(error, Class, [{?MODULE, Name, [C | Args], Info} | Below]).
 
 %% Iodata goes flat: a frame has a limit on terms.
 wire(create, [Template, Bdevtype, Bdevspec, Flags, Argv]) ->

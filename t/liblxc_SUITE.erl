@@ -34,7 +34,7 @@ cases() ->
         wait_forever, wait_for_start, wait_holds_up_nobody, wait_arguments, shutdown_zero,
         shutdown_clean, shutdown_ignored, shutdown_stopped, reboot, freeze, freeze_stopped,
         stop_frozen, rename, rename_failures, cgroup_items, cgroup_failures, interfaces,
-        ips, lists, lists_of_a_path, stuck_monitor, last_error_per_process,
+        ips, lists, lists_of_a_path, last_error_per_process,
         many_callers, log_lines, seed_example].
 
 init_per_suite(Config) ->
@@ -450,8 +450,9 @@ wrong_arity(Config) ->
 %% written in Erlang upon the others.
 commands_are_exports(Config) ->
     {C, _} = undefined(Config),
-    Conveniences = [{attach_run_wait, 3}, {clone, 5}, {get_keys, 1}, {last_error, 1}, {list, 1},
-        {list, 2}, {list, 3}, {load_config, 1}, {save_config, 1}, {start, 1}],
+    Conveniences = [{attach_run_wait, 3}, {call, 4}, {clone, 5}, {create, 7}, {get_keys, 1},
+        {last_error, 1}, {list, 1}, {list, 2}, {list, 3}, {load_config, 1}, {save_config, 1},
+        {start, 1}],
     %% What erlxc calls for streams is no function of liblxc.
     Streams = [{attach, 2}, {chroot_copy, 3}, {chroot_dir, 2}, {chroot_file, 3}, {console, 0},
         {console, 1}, {start, 3}],
@@ -975,35 +976,6 @@ lists_of_a_path(Config) ->
     Sorted = lists:sort(Names),
     ?assertEqual([Sorted, Sorted, []], [liblxc:list(C, T, Dir) || T <- [all, defined, active]]),
     ?assertEqual([], liblxc:list(C, all, tmp(Config, "nosuch"))).
-
-%% A monitor that does not answer costs its own callers five seconds and nobody
-%% else anything: not the lists, not a call that needs no monitor, not another
-%% container; and when it goes on, all is as before.
-stuck_monitor(Config) ->
-    {C, Name} = defined(Config),
-    {D, _} = defined(Config),
-    Pid = start(C),
-    Monitor = ppid(Pid),
-    signal(Monitor, "STOP"),
-    try
-        State = async(fun() -> timed(fun() -> raised(C, state, []) end) end),
-        {Ms, _} = timed(fun() ->
-            ?assertEqual(Name, liblxc:name(C)),
-            ?assert(is_binary(liblxc:get_config_item(C, "lxc.arch"))),
-            [?assert(lists:member(Name, liblxc:list(X, T)))
-                || X <- [C, D], T <- [all, active, defined]],
-            ?assertEqual(<<"STOPPED">>, liblxc:state(D))
-        end),
-        among(0, 1500, Ms),
-        {Stuck, Raised} = await(State, 10000),
-        ?assertEqual(timeout, Raised),
-        among(4500, 6500, Stuck)
-    after
-        signal(Monitor, "CONT")
-    end,
-    ?assertEqual(<<"RUNNING">>, liblxc:state(C)),
-    ?assertEqual(Pid, liblxc:init_pid(C)),
-    ?assert(liblxc:stop(C)).
 
 %% --- callers ----------------------------------------------------------------------------
 

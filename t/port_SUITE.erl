@@ -29,10 +29,10 @@ cases() ->
         start_failure, error_log, environment, program_not_writable, descriptors,
         soak_calls, closed_at_entry, limits_at_entry, stdout_full_end_of_file,
         stdout_full_sigterm, stdout_closed, query_worker_killed, query_worker_stuck,
-        job_cancelled, jobs_overlap, no_zombies, log_frames, failures_unread].
+        progress_unread, job_cancelled, jobs_overlap, no_zombies, log_frames, failures_unread].
 
 init_per_suite(Config) ->
-    {module, _} = code:ensure_loaded(liblxc), % its atoms are the protocol's
+    ok = code:ensure_modules_loaded([erlxc_drv, liblxc]), % their atoms are the protocol's
     erlxc_test:setup(Config).
 
 end_per_suite(Config) ->
@@ -679,6 +679,37 @@ idle(Pid) ->
         put(idle, case Now of Cpu -> {Cpu, N + 1}; _ -> {Now, 0} end),
         N >= 10 orelse {busy, Now}
     end, 10000).
+
+%% A template whose output is wanted but not read waits, and the port holds little of
+%% it; when it is read, every line is there, in order, before the answer.
+progress_unread(Config) ->
+    Name = name(Config),
+    Lines = 60000,
+    [Frames, Out, Reader, Writer] = [tmp(Config, [Name, X])
+        || X <- [".frames", ".out", ".reader", ".writer"]],
+    Template = script(Config, [Name, ".template"],
+        [["seq -f %060.0f ", integer_to_list(Lines)], "for a in \"$@\"; do case $a in",
+            "--rootfs=*) mkdir -p \"${a#--rootfs=}/sbin\";; esac; done"]),
+    ok = file:write_file(Frames, [packet(term_to_binary(F)) || F <- [{0, progress, [1]},
+        {1, create, [Template, <<>>, <<>>, 0, []]}, {2, destroy, []}]]),
+    "" = sh("mkfifo ~s ~s && : >~s", [Reader, Writer, Out]),
+    Shell = sh_port("{ cat ~s; read x <~s; } | ~s 2>/dev/null | { read x <~s; cat >~s; }",
+        [Frames, Writer, [[" '", A, "'"] || A <- [program() | args(Config, Name)]], Reader, Out]),
+    Pid = port_pid(Name),
+    eventually(fun() -> processes("%060.0f") =/= [] end, 5000),
+    idle(Pid),
+    ?assertNotEqual([], processes("%060.0f")),
+    among(0, 32 * 1024, status(Pid, "VmHWM")),
+    sh("echo >~s", [Reader]),
+    Expected = [{progress, 1, iolist_to_binary(io_lib:format("~60..0b", [N]))}
+        || N <- lists:seq(1, Lines)] ++ [{reply, N, true, <<>>} || N <- [1, 2]],
+    eventually(fun() ->
+        {ok, Bytes} = file:read_file(Out),
+        Got = [binary_to_term(F) || <<L:32, F:L/binary>> <= Bytes],
+        tl(Got) =:= Expected orelse {frames, length(Got), lists:last(Got)}
+    end, 30000),
+    sh("echo >~s", [Writer]),
+    receive {Shell, {exit_status, _}} -> ok after 5000 -> error(unread) end.
 
 %% A reader that is gone is the owner's end, not a signal.
 stdout_closed(Config) ->

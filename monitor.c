@@ -1,0 +1,205 @@
+/* SPDX-License-Identifier: ISC */
+/*
+ * Taking a container down without its monitor's help: one that is stopped, hangs
+ * or waits for an init that ignores it does not answer, and liblxc knows nobody
+ * else to ask.
+ *
+ * Names prove nothing: a cgroup or a process title may be another container's.
+ * The monitor is who holds the command socket that the kernel lists, and init is
+ * its child. Both are held by descriptor before they are looked at once more.
+ */
+#include <sys/stat.h>
+#include <sys/syscall.h>
+
+#include <dirent.h>
+#include <errno.h>
+#include <poll.h>
+#include <signal.h>
+#include <string.h>
+
+#include "erlxc.h"
+
+#define MONITOR_MS 2000  /* for a monitor to end after its init */
+#define GUARDIAN_MS 2000 /* for its guardian to clean up after it */
+#define STEP_US 10000
+#define CGROUPS_MAX sizeof(((struct ward *)NULL)->cgroups)
+
+/* The next process in /proc, 0 after the last. */
+static pid_t
+next_process(DIR *proc)
+{
+	struct dirent *e;
+
+	while (proc != NULL && (e = readdir(proc)) != NULL)
+		if (*e->d_name >= '1' && *e->d_name <= '9')
+			return (pid_t)atoi(e->d_name);
+	return 0;
+}
+
+static void
+dir_free(DIR **dir)
+{
+	if (*dir != NULL)
+		closedir(*dir);
+}
+
+/* True when a process has this socket, which our own user made: another's may
+ * listen at the same name, and have handed it to anybody. */
+static bool
+holds(pid_t pid, unsigned long inode)
+{
+	char path[32], want[48], have[48];
+	AUTO(dir_free) DIR *dir = NULL;
+	struct dirent *e;
+	struct stat st;
+	ssize_t n;
+
+	snprintf(path, sizeof(path), "/proc/%d/fd", (int)pid);
+	snprintf(want, sizeof(want), "socket:[%lu]", inode);
+	dir = opendir(path);
+	while (dir != NULL && (e = readdir(dir)) != NULL) {
+		n = readlinkat(dirfd(dir), e->d_name, have, sizeof(have) - 1);
+		have[n > 0 ? n : 0] = '\0';
+		if (strcmp(have, want) == 0)
+			return fstatat(dirfd(dir), e->d_name, &st, 0) == 0 &&
+			       st.st_uid == geteuid();
+	}
+	return false;
+}
+
+/* What a holder has forked holds the socket too, until it executes. */
+static bool
+monitor_find(unsigned long inode, struct ns_init *monitor)
+{
+	AUTO(dir_free) DIR *proc = opendir("/proc");
+	pid_t pid;
+
+	while ((pid = next_process(proc)) > 0) {
+		if (!holds(pid, inode) || holds(ns_parent(pid), inode) ||
+		    ns_identify(pid, monitor) != 0)
+			continue;
+		if (holds(pid, inode))
+			return true;
+		fd_free(&monitor->pidfd);
+	}
+	return false;
+}
+
+/* The letter that proc(5) has for what a process does, 'X': it is gone. */
+static char
+process_state(pid_t pid)
+{
+	char text[512], *p;
+
+	ns_proc_read(pid, "stat", text, sizeof(text));
+	p = strrchr(text, ')');
+	return p != NULL && p[1] == ' ' ? p[2] : 'X';
+}
+
+/* True when it has ended, reaped or not. */
+static bool
+ended(const struct ns_init *process)
+{
+	return process->pidfd < 0 ? strchr("ZX", process_state(process->pid)) ||
+					!ns_same(process)
+				  : polled(process->pidfd, POLLIN, 0);
+}
+
+static void
+process_kill(const struct ns_init *process)
+{
+	if (process->pidfd >= 0)
+		syscall(
+		    SYS_pidfd_send_signal, process->pidfd, SIGKILL, NULL, 0);
+	else if (ns_same(process))
+		kill(process->pid, SIGKILL);
+}
+
+/* Kills the child of a monitor that is in other cgroups than it: its init, whose
+ * cgroups are put into `cgroups`. The others are hooks. True: it had a child. */
+static bool
+init_kill(const struct ns_init *monitor, char *cgroups, size_t size)
+{
+	AUTO(dir_free) DIR *proc = opendir("/proc");
+	char own[CGROUPS_MAX];
+	struct ns_init child;
+	bool any = false, init = false;
+	pid_t pid;
+
+	cgroup_read(monitor->pid, own, sizeof(own));
+	while (!init && (pid = next_process(proc)) > 0) {
+		if (ns_parent(pid) != monitor->pid ||
+		    strchr("ZX", process_state(pid)) != NULL ||
+		    ns_identify(pid, &child) != 0)
+			continue;
+		any = true;
+		cgroup_read(pid, cgroups, size);
+		init = ns_parent(pid) == monitor->pid && *cgroups != '\0' &&
+		       strcmp(cgroups, own) != 0;
+		if (init)
+			process_kill(&child);
+		else
+			*cgroups = '\0';
+		fd_free(&child.pidfd);
+	}
+	return any;
+}
+
+/* A monitor that is not stuck does the rest itself, hooks and all, and may take
+ * as long for that as the caller has. */
+static void
+monitor_wait(const struct ns_init *monitor)
+{
+	char cgroups[CGROUPS_MAX];
+	int64_t since = now_ms();
+
+	while (!ended(monitor) && now_ms() - since < MONITOR_MS &&
+	       strchr("Tt", process_state(monitor->pid)) == NULL) {
+		if (init_kill(monitor, cgroups, sizeof(cgroups)) > 0)
+			since = now_ms();
+		usleep(STEP_US);
+	}
+}
+
+/* A guardian finds its monitor killed, and removes what bears the container's
+ * name: nobody may make that anew meanwhile. An idle one does not end. */
+static void
+guardian_wait(const struct ns_init *guardian)
+{
+	const int64_t end = now_ms() + GUARDIAN_MS;
+	char comm[16];
+
+	ns_proc_read(guardian->pid, "comm", comm, sizeof(comm));
+	while (strcmp(comm, "erlxc-guardian\n") == 0 && !ended(guardian) &&
+	       now_ms() < end)
+		usleep(STEP_US);
+}
+
+bool
+monitor_force(unsigned long inode)
+{
+	char cgroups[2][CGROUPS_MAX] = {"", ""};
+	struct ns_init monitor, parent = {.pidfd = -1};
+
+	if (!monitor_find(inode, &monitor))
+		return false;
+	ns_identify(ns_parent(monitor.pid), &parent);
+	cgroup_read(monitor.pid, cgroups[0], sizeof(cgroups[0]));
+	init_kill(&monitor, cgroups[1], sizeof(cgroups[1]));
+	cgroup_purge(cgroups[1]); /* thaws, too: a frozen init would not die */
+	monitor_wait(&monitor);
+	if (!ended(&monitor)) {
+		process_kill(&monitor);
+		cgroup_purge(cgroups[0]);
+		dprintf(STDERR_FILENO,
+		    "monitor %d did not answer: it was "
+		    "killed, and runs no hook\n",
+		    (int)monitor.pid);
+		while (!ended(&monitor))
+			usleep(STEP_US);
+		guardian_wait(&parent);
+	}
+	fd_free(&monitor.pidfd);
+	fd_free(&parent.pidfd);
+	return true;
+}
