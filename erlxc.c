@@ -41,12 +41,14 @@
 
 #define QUERY_MAX (64u << 10) /* bytes in a query's frame: fits a socket */
 #define INPUT_MIN (64u << 10) /* bytes of the input buffer between frames */
+#define INPUT_EVENTS (EPOLLIN | EPOLLRDHUP | EPOLLET)
 #define FLUSH_MIN 4096u       /* bytes in a frame that does not wait */
 #define HIGH_WATER (1u << 20) /* bytes for Erlang above which we stop reading */
 #define OUTPUT_MAX (256u << 20) /* bytes for Erlang, at the very most */
 #define WORKERS_MAX 1024u       /* processes; one more is system_limit */
 #define UNBORN_MAX 64u          /* commands killed before they began */
 #define UNBORN_MS 20000         /* longer than one can take to begin */
+#define SETTLE_MS 5             /* of quiet, the first time */
 #define KEEPER_MS 10            /* until its socket is looked at again */
 #define MARGIN_MS 10000         /* beyond the grace, for what must come down */
 #define OP_NAME_MAX 64          /* bytes of a row's name, with the NUL */
@@ -272,7 +274,7 @@ throttle(void)
 	if (port.throttled == on)
 		return;
 	port.throttled = on;
-	source_want(&port.in, events);
+	source_want(&port.in, on ? 0 : INPUT_EVENTS);
 	outputs_want(port.halting ? EPOLLIN : events);
 	for (struct worker *w = port.workers; w != NULL; w = w->next)
 		source_want(&w->src, events);
@@ -1767,9 +1769,12 @@ input_frames(void)
 	port.inlen = left;
 }
 
+/* Edge-triggered, as the kernel then looks once for a request, not twice: what is
+ * left there, or an end behind the bytes, is asked for anew. */
 static void
 input_ready(struct source *src)
 {
+	size_t room;
 	ssize_t n;
 
 	if (port.throttled) { /* only a hang-up is of interest now */
@@ -1778,11 +1783,16 @@ input_ready(struct source *src)
 		return;
 	}
 	input_reserve();
-	n = read(src->fd, port.inbuf + port.inlen, port.incap - port.inlen);
+	room = port.incap - port.inlen;
+	n = read(src->fd, port.inbuf + port.inlen, room);
 	if (n > 0)
 		port.inlen += (size_t)n;
 	else if (n == 0 || (errno != EAGAIN && errno != EINTR))
 		halt_begin();
+	if (n < (ssize_t)room && (src->got & (EPOLLHUP | EPOLLRDHUP)) == 0)
+		return;
+	src->events = 0;
+	source_want(src, INPUT_EVENTS);
 }
 
 /* --- The loop ---------------------------------------------------------- */
@@ -1894,20 +1904,27 @@ static void
 loop(void)
 {
 	struct epoll_event events[64];
-	bool throttled = false, halting;
+	bool throttled = false, settled = false, halting;
 	struct source *src;
 	int n, timeout;
 
 	while (!halted()) {
 		halting = port.halting;
 		timeout = loop_timeout();
+		if (!settled && (timeout < 0 || timeout > SETTLE_MS))
+			timeout = SETTLE_MS;
 		output_begin();
 		if (port.halting != halting)
 			continue; /* nobody reads: all has changed */
 		n = epoll_wait(port.epoll, events,
 		    sizeof(events) / sizeof(*events), timeout);
+		if (n == 0 && !settled) {
+			start_settle(); /* not before there is time for it */
+			settled = true;
+		}
 		for (int i = 0; i < n; i++) {
 			src = events[i].data.ptr;
+			src->got = events[i].events;
 			if (src->fd >= 0)
 				src->ready(src);
 		}
@@ -1983,12 +2000,11 @@ main(int argc, char *argv[])
 	if (!source_add(&port.signals, EPOLLIN, signals_ready) ||
 	    !source_add(&port.log.src, EPOLLIN, output_lines) ||
 	    !source_add(&port.out, 0, output_ready) ||
-	    !source_add(&port.in, EPOLLIN, input_ready))
+	    !source_add(&port.in, INPUT_EVENTS, input_ready))
 		die(1, "epoll_ctl: %m");
 	send_ready(); /* what follows takes its time while Erlang reads it */
 	op_forked(&port.x);
 	op_open(&port.x);
-	start_settle();
 	guard_update();
 	loop();
 	return 0;

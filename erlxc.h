@@ -288,6 +288,7 @@ void guardian_recover(struct erlxc *x, int fd, bool halting, int status)
 struct source {
 	int fd;
 	uint32_t events;
+	uint32_t got; /* those that it is ready for */
 	void (*ready)(struct source *src);
 };
 

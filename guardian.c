@@ -98,6 +98,17 @@ guardian_clean(void)
 	close(place);
 }
 
+/* The guardian looks before this process is taken apart, which takes a while. */
+static void __attribute__((noreturn)) guardian_watch(void)
+{
+	const pid_t guardian = getppid();
+	const bool runs = op_watch(x);
+
+	if (runs && getppid() == guardian)
+		kill(guardian, SIGCHLD);
+	_exit(runs ? 0 : 1);
+}
+
 static void
 guardian_begin(struct guardian *g, const struct request *req)
 {
@@ -127,7 +138,7 @@ guardian_begin(struct guardian *g, const struct request *req)
 	g->output = out[0];
 	x->ward->monitor = g->pid[TASK];
 	if (g->starts && guardian_child(g, WATCH, "erlxc-watch"))
-		_exit(op_watch(x) ? 0 : 1);
+		guardian_watch();
 	if (g->starts && g->pid[WATCH] == 0)
 		guardian_force(g); /* nobody would tell that init runs */
 }
@@ -301,14 +312,14 @@ guardian_children(struct guardian *g)
 	struct call call;
 	int status;
 
+	if (!g->running && x->ward->init > 0) { /* the answer to start */
+		op_unlock(x);
+		call_init(&call, OP_OK);
+		op_put_started(&call.result, x, x->ward->init);
+		call_send(g->port, &call);
+		g->running = true;
+	}
 	if (guardian_reap(g, WATCH, &status)) {
-		if (status == 0) { /* the answer to start */
-			op_unlock(x);
-			call_init(&call, OP_OK);
-			op_put_started(&call.result, x, x->ward->init);
-			call_send(g->port, &call);
-			g->running = true;
-		}
 		if (g->leave)
 			guardian_leave(g);
 		else if (WIFSIGNALED(status) && g->pid[TASK] > 0)

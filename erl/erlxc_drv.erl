@@ -246,6 +246,7 @@ unsubscribe(C) -> gen_server:call(C, {unsubscribe, self()}, infinity).
 
 %% What the port would refuse as a frame must not reach it, as it ends then, for
 %% every caller.
+fits(Command, []) -> is_atom(Command);
 fits(Command, Args) when is_atom(Command), length(Args) >= 0 ->
     erlang:external_size(Args) =< ?FRAME_BYTES - ?NAME_BYTES andalso
         terms(Args, ?FRAME_TERMS - 4) >= 0;
@@ -270,7 +271,7 @@ init(#{name := Name, shutdown := Grace, command := {File, Args}} = Opts) ->
     Owner = maps:get(owner, Opts, undefined),
     is_pid(Owner) andalso monitor(process, Owner),
     %% They have the atoms of errors and commands; see vocabulary/0.
-    _ = code:ensure_modules_loaded([erl_posix_msg, liblxc]),
+    _ = [code:ensure_loaded(Module) || Module <- [erl_posix_msg, liblxc]],
     try open(File, Args) of
         Port -> await_ready(#state{port = Port, grace = Grace, owner = Owner})
     catch error:Reason -> {stop, {shutdown, {Reason, File}}}
@@ -403,7 +404,11 @@ name(Name) ->
 
 %% The port does not run in our working directory.
 file(File, Opt) ->
-    case no_nul(File, Opt) of ?ABSENT -> ?ABSENT; Bytes -> filename:absname(Bytes) end.
+    case no_nul(File, Opt) of ?ABSENT -> ?ABSENT; Bytes -> absolute(Bytes) end.
+%% filename:absname/1 asks the file server for the directory in every case.
+absolute(<<$/, _/binary>> = File) -> filename:join([File]);
+absolute("/" ++ _ = File) -> filename:join([File]);
+absolute(File) -> filename:absname(File).
 no_nul(Data, Opt) ->
     Bytes = bytes(Data, {badarg, Opt}),
     binary:match(Bytes, <<0>>) =:= nomatch orelse throw({badarg, Opt}),
@@ -445,9 +450,11 @@ program(_) -> filename:join(priv_dir(code:priv_dir(erlxc)), "erlxc").
 
 %% A checkout's directory has any name: the port is beside our ebin.
 priv_dir({error, bad_name}) ->
-    Ebin = filename:dirname(filename:absname(code:where_is_file(?MODULE_STRING ".beam"))),
+    Ebin = filename:dirname(absolute(beam(code:which(?MODULE)))),
     filename:join(filename:dirname(Ebin), "priv");
 priv_dir(Dir) -> Dir.
+beam(File) when is_list(File), File =/= "" -> File;
+beam(_) -> code:where_is_file(?MODULE_STRING ".beam"). % cover has compiled it
 
 %% --- Requests and frames -------------------------------------------------
 %% A signal to the port, which, other than port_command/2, cannot fail: when the
@@ -516,6 +523,9 @@ decode(<<131, 104, 4, 119, 4, "data", 98, Stream:32/signed, Rest/binary>> = Byte
     data(Stream, Rest, Bytes);
 decode(<<131, 104, 4, 119, 5, "reply", 98, Id:32/signed, 119, 2, "ok", 109, 0:32>>) when Id > 0 ->
     {ok, {reply, Id, ok, <<>>}};
+decode(<<131, 104, 4, 119, 5, "reply", 98, Id:32/signed, 109, N:32, Text:N/binary, 109, 0:32>>)
+        when Id > 0 ->
+    {ok, {reply, Id, Text, <<>>}};
 decode(Bytes) -> term(Bytes).
 data(Stream, <<119, 6, "stdout", 109, N:32, Data:N/binary>>, _) ->
     {ok, {data, Stream, stdout, Data}};
