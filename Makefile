@@ -79,14 +79,14 @@ ebin/erlxc.app: erl/erlxc.app.src $(ERL)
 	sed 's/{modules, *\[[^]]*\]}/{modules, [$(subst $() ,$(comma),$(strip \
 		$(ERL:erl/%.erl=%)))]}/' erl/erlxc.app.src >$@
 
-# Test programs: the file, and the codec, which calls nobody.
-$(TESTS) $(FUZZERS): $(wildcard t/*.h)
+# Test programs: the file, with what it includes, and the codec.
+$(TESTS) $(FUZZERS): $(wildcard t/*.h) cgroup.c $(HDR)
 $(BUILD)/%: t/%.c $(BUILD)/codec.o $(SAN:%=$(BUILD)/sanitize.o)
 	@mkdir -p $(@D)
-	$(LINKED) -o $@ $(filter %.c %.o,$^) $(TEST_LIBS)
+	$(LINKED) -o $@ $(filter t/%.c %.o,$^) $(TEST_LIBS)
 $(BUILD)/%_replay: t/%_fuzz.c t/replay.c $(BUILD)/codec.o \
 		$(SAN:%=$(BUILD)/sanitize.o)
-	$(LINKED) -o $@ $(filter %.c %.o,$^)
+	$(LINKED) -o $@ $(filter t/%.c %.o,$^)
 # Probes run in containers, which have no libraries.
 $(BUILD)/probe/%: t/probe/%.c
 	@mkdir -p $(@D)

@@ -48,7 +48,6 @@
 #define WORKERS_MAX 1024u       /* processes; one more is system_limit */
 #define UNBORN_MAX 64u          /* commands killed before they began */
 #define UNBORN_MS 20000         /* longer than one can take to begin */
-#define SETTLE_MS 5             /* of quiet, the first time */
 #define KEEPER_MS 10            /* until its socket is looked at again */
 #define MARGIN_MS 10000         /* beyond the grace, for what must come down */
 #define OP_NAME_MAX 64          /* bytes of a row's name, with the NUL */
@@ -237,7 +236,7 @@ source_want(struct source *src, uint32_t events)
 {
 	struct epoll_event ev = {.events = events, .data.ptr = src};
 
-	if (src->fd < 0 || src->events == events)
+	if (src->fd < 0 || (src->events == events && !(events & EPOLLET)))
 		return;
 	src->events = events;
 	epoll_ctl(port.epoll, EPOLL_CTL_MOD, src->fd, &ev);
@@ -1769,12 +1768,10 @@ input_frames(void)
 	port.inlen = left;
 }
 
-/* Edge-triggered, as the kernel then looks once for a request, not twice: what is
- * left there, or an end behind the bytes, is asked for anew. */
+/* Edge-triggered: the kernel looks once. What is left it is asked for anew. */
 static void
 input_ready(struct source *src)
 {
-	size_t room;
 	ssize_t n;
 
 	if (port.throttled) { /* only a hang-up is of interest now */
@@ -1783,16 +1780,13 @@ input_ready(struct source *src)
 		return;
 	}
 	input_reserve();
-	room = port.incap - port.inlen;
-	n = read(src->fd, port.inbuf + port.inlen, room);
+	n = read(src->fd, port.inbuf + port.inlen, port.incap - port.inlen);
 	if (n > 0)
 		port.inlen += (size_t)n;
 	else if (n == 0 || (errno != EAGAIN && errno != EINTR))
 		halt_begin();
-	if (n < (ssize_t)room && (src->got & (EPOLLHUP | EPOLLRDHUP)) == 0)
-		return;
-	src->events = 0;
-	source_want(src, INPUT_EVENTS);
+	if (port.inlen == port.incap || src->got & (EPOLLHUP | EPOLLRDHUP))
+		source_want(src, INPUT_EVENTS);
 }
 
 /* --- The loop ---------------------------------------------------------- */
@@ -1904,24 +1898,18 @@ static void
 loop(void)
 {
 	struct epoll_event events[64];
-	bool throttled = false, settled = false, halting;
+	bool throttled = false, halting;
 	struct source *src;
-	int n, timeout;
+	int n = -1, timeout;
 
 	while (!halted()) {
 		halting = port.halting;
-		timeout = loop_timeout();
-		if (!settled && (timeout < 0 || timeout > SETTLE_MS))
-			timeout = SETTLE_MS;
+		timeout = start_settle(n == 0, loop_timeout());
 		output_begin();
 		if (port.halting != halting)
 			continue; /* nobody reads: all has changed */
 		n = epoll_wait(port.epoll, events,
 		    sizeof(events) / sizeof(*events), timeout);
-		if (n == 0 && !settled) {
-			start_settle(); /* not before there is time for it */
-			settled = true;
-		}
 		for (int i = 0; i < n; i++) {
 			src = events[i].data.ptr;
 			src->got = events[i].events;

@@ -113,7 +113,7 @@ enum {
 	OP_STREAM = 1 << 8,  /* with OP_JOB: opens a stream */
 	OP_KEPT = 1 << 9,    /* with OP_JOB: by a worker forked before */
 	OP_LISTEN = 1 << 10, /* with OP_JOB: in the listener */
-	OP_STILL = 1 << 11   /* with OP_JOB: is for a stopped container */
+	OP_STILL = 1 << 11   /* with OP_JOB: only if the monitor answers */
 };
 
 /* How a process ends when its row's deadline passes inside liblxc, which
@@ -722,6 +722,13 @@ bool cgroup_has(const char *list, const char *words);
 char *cgroup_find(
     const char *mounts, const char *controllers, char *path, char *point);
 
+/* Puts six pairs of a map: cpu, memory, swap, pids, io and pressure, what the
+ * container of an init has used. Not known: undefined; no limit: infinity. */
+void cgroup_put_stats(struct etf_writer *w, pid_t init);
+
+/* Two of those numbers, as the pairs cpu_us and memory; `init` 0: there is none. */
+void cgroup_put_usage(struct etf_writer *w, pid_t init);
+
 /* --- monitor.c ---------------------------------------------------------- */
 
 /*
@@ -751,6 +758,18 @@ bool ns_same(const struct ns_init *init);
 /* The wait status of an init that has ended. False: it is not known, or not yet,
  * before its parent has reaped it. */
 bool ns_exit_status(const struct ns_init *init, int *status);
+
+/* The first process of a pid namespace among the children of a monitor, or 0. */
+pid_t ns_init_of(pid_t monitor);
+
+/* Seconds since a process began, or -1. */
+int64_t ns_uptime(pid_t pid);
+
+/* Of a process's network namespace, from /proc, where nobody is asked: a list of
+ * its addresses, without those of the host itself and of the link; and a map of
+ * its interfaces' counters. */
+void ns_put_addresses(struct etf_writer *w, pid_t pid);
+void ns_put_interfaces(struct etf_writer *w, pid_t pid);
 
 /* What ns_attach() needs to know and to open beforehand, in the parent of those
  * that enter and before each is made: of the host, and of the init that was
@@ -821,7 +840,8 @@ void start_clean(char *argv[]);
 /* Reads the command line into those two; exits when it is wrong. */
 void start_options(int argc, char *argv[], struct erlxc *x, struct log *log);
 
-/* When all is loaded: gives back the memory that was for starting only. */
-void start_settle(void);
+/* Before the loop waits: gives back the memory that was for starting only, once
+ * all was quiet for a moment; before, that is a nearer timeout. */
+int start_settle(bool quiet, int timeout);
 
 #endif

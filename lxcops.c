@@ -10,6 +10,7 @@
 #include <sys/stat.h>
 #include <sys/time.h>
 #include <sys/un.h>
+#include <sys/wait.h>
 
 #include <ctype.h>
 #include <dirent.h>
@@ -561,6 +562,8 @@ restored_to(struct erlxc *x, struct etf_reader *in)
 #define FD_FILE "/proc/self/fd/%d" /* liblxc takes names only */
 #define LOG_MAX (15u << 20)        /* of a console: fits a frame */
 #define ASK_AGAIN_MS 200           /* a monitor that gave no answer */
+#define SURVEY_MS 1000             /* for a monitor's answer to a survey */
+#define SURVEY_MAX 256             /* monitors that are asked at once */
 #define WAIT_STEP_US 20000      /* between two looks at a stopped container */
 #define ATTACH_TIMEOUT_MS 10000 /* for entering a container */
 #define CLAIM_MS 2000           /* for who died with a monitor */
@@ -794,13 +797,27 @@ op_dir_discard(const struct erlxc *x)
 /* liblxc gives no handle for a configuration that it cannot parse; here there
  * is a bare one, by which the container can be stopped or destroyed: ".." in
  * its path leads to the same lock, but through a directory that does not exist
- * no configuration is found. One with old keys is never shown to liblxc. */
+ * no configuration is found. */
+static struct lxc_container *
+bare_new(const char *name, const char *path)
+{
+	AUTO_STRING bare = format("/.erlxc-none/..%s", path);
+	struct lxc_container *c =
+	    bare ? lxc.lxc_container_new(name, bare) : NULL;
+
+	if (c == NULL || c->set_config_path(c, path))
+		return c;
+	lxc.lxc_container_put(c);
+	return NULL;
+}
+
+/* A configuration with old keys is never shown to liblxc. */
 bool
 op_open(struct erlxc *x)
 {
 	AUTO_FILE out = config_out();
 	struct config t = {.out = out, .nic = -1};
-	AUTO_STRING file = NULL, *bare = NULL;
+	AUTO_STRING file = NULL;
 	bool read, absent;
 
 	if (!lxc_load())
@@ -808,8 +825,7 @@ op_open(struct erlxc *x)
 	log_own(x);
 	op_close(x);
 	if (out == NULL || !op_valid_name(x->name) || !op_default_path(x) ||
-	    x->path[0] != '/' || (file = op_file(x, "/config")) == NULL ||
-	    (bare = format("/.erlxc-none/..%s", x->path)) == NULL)
+	    x->path[0] != '/' || (file = op_file(x, "/config")) == NULL)
 		return false;
 	read = config_translate(&t, file, 0);
 	absent = !read && (errno == ENOENT || errno == ENOTDIR);
@@ -820,9 +836,7 @@ op_open(struct erlxc *x)
 	}
 	if (x->c != NULL)
 		return true;
-	x->c = lxc.lxc_container_new(x->name, bare);
-	if (x->c != NULL && !x->c->set_config_path(x->c, x->path))
-		op_close(x);
+	x->c = bare_new(x->name, x->path);
 	if (x->c != NULL && !absent &&
 	    !(read && translation_load(&t, x->c, file))) {
 		x->c->clear_config(x->c);
@@ -1168,25 +1182,35 @@ socket_hashed(const char *path, const char *name)
 	return format("lxc/%016llx/command", hash);
 }
 
-/* liblxc hashes a path that is too long for an address. Until it runs its program
- * an init has its monitor's socket. */
+/* Where a container's monitor listens: liblxc hashes a path that is too long for an
+ * address. The address's length, or 0: no memory. */
+static socklen_t
+socket_address(const char *path, const char *name, struct sockaddr_un *a)
+{
+	AUTO_STRING hashed = socket_hashed(path, name);
+	AUTO_STRING plain = format("%s/%s/command", path, name);
+	const size_t max = sizeof(a->sun_path) - 2;
+	const char *const s = plain && strlen(plain) <= max ? plain : hashed;
+	const size_t len = s ? strlen(s) : 0;
+
+	*a = (struct sockaddr_un){.sun_family = AF_UNIX};
+	memcpy(a->sun_path + 1, s ? s : "", len);
+	return len > 0 ? (socklen_t)(offsetof(struct sockaddr_un, sun_path) +
+				     1 + len)
+		       : 0;
+}
+
+/* Until it runs its program an init has its monitor's socket. */
 int
 op_claim(struct erlxc *x)
 {
-	AUTO_STRING hashed = socket_hashed(x->path, x->name);
-	AUTO_STRING plain = format("%s/%s/command", x->path, x->name);
-	struct sockaddr_un a = {.sun_family = AF_UNIX};
-	const size_t max = sizeof(a.sun_path) - 2;
-	const char *const s = plain && strlen(plain) <= max ? plain : hashed;
-	const size_t len = s ? strlen(s) : 0;
+	struct sockaddr_un a;
+	const socklen_t len = socket_address(x->path, x->name, &a);
 	int left = x->ward->init > 0 ? CLAIM_MS / 10 : CLAIM_MS;
 	int fd = socket(AF_UNIX, SOCK_STREAM | SOCK_CLOEXEC, 0);
 
-	memcpy(a.sun_path + 1, s ? s : "", len);
 	for (; fd >= 0 && len > 0 && left > 0; left -= 10) {
-		if (bind(fd, (const struct sockaddr *)&a,
-			(socklen_t)(offsetof(struct sockaddr_un, sun_path) + 1 +
-				    len)) == 0)
+		if (bind(fd, (const struct sockaddr *)&a, len) == 0)
 			return fd;
 		usleep(10000);
 	}
@@ -1263,6 +1287,143 @@ op_list(struct call *call, struct lxc_container *c)
 	if (l.n > 0)
 		qsort(l.v, l.n, sizeof(*l.v), string_cmp);
 	reply_strings(call, &l);
+}
+
+/* --- Rows: a survey ----------------------------------------------------- */
+/* What a container's monitor says, of nothing but that. */
+struct surveyed {
+	char state[16]; /* "": it does not say */
+	pid_t monitor, init;
+};
+
+/* A container's monitor, or 0: there is none. It need not accept for that.
+ * unix(7), SO_PEERCRED. */
+static pid_t
+monitor_pid(const char *path, const char *name)
+{
+	AUTO_FD fd = socket(AF_UNIX, SOCK_STREAM | SOCK_CLOEXEC, 0);
+	struct sockaddr_un a;
+	const socklen_t len = socket_address(path, name, &a);
+	struct ucred peer = {0};
+
+	if (fd >= 0 && len > 0 &&
+	    connect(fd, (const struct sockaddr *)&a, len) == 0)
+		getsockopt(fd, SOL_SOCKET, SO_PEERCRED, &peer,
+		    &(socklen_t){sizeof(peer)});
+	return peer.pid;
+}
+
+/*
+ * A process for each container, since a monitor may never answer: it leaves what
+ * it has learnt in `s` and ends, after SURVEY_MS at the latest, and with this
+ * one. A bare handle asks as well as any, and waits for no lock.
+ */
+static pid_t
+survey_fork(const char *path, const char *name, struct surveyed *s)
+{
+	const pid_t self = getpid(), pid = fork();
+	struct lxc_container *c;
+	const char *text;
+
+	if (pid != 0)
+		return pid;
+	child_begin("erlxc-survey", self, true);
+	op_deadline(SURVEY_MS, WORKER_TIMEOUT);
+	s->monitor = monitor_pid(path, name);
+	c = bare_new(name, path);
+	text = c ? op_state_of(c) : NULL;
+	if (text != NULL && strcmp(text, "STOPPED") != 0)
+		s->init = c->init_pid(c);
+	if (text != NULL)
+		snprintf(s->state, sizeof(s->state), "%s", text);
+	_exit(0);
+}
+
+static void
+survey_ask(const char *path, const struct strings *l, struct surveyed *s)
+{
+	pid_t pids[SURVEY_MAX];
+	size_t n;
+
+	for (size_t i = 0; i < l->n; i += n) {
+		for (n = 0; n < SURVEY_MAX && i + n < l->n; n++)
+			pids[n] = survey_fork(path, l->v[i + n], &s[i + n]);
+		for (size_t k = 0; k < n; k++)
+			while (pids[k] > 0 && waitpid(pids[k], NULL, 0) < 0 &&
+			       errno == EINTR)
+				;
+	}
+}
+
+/* A number, or undefined when it is none. */
+static void
+put_known(struct etf_writer *w, const char *key, int64_t n, int64_t least)
+{
+	etf_put_atom(w, key);
+	if (n >= least)
+		etf_put_int(w, n);
+	else
+		etf_put_atom(w, "undefined");
+}
+
+/* What a monitor that does not answer would have said, its child tells. */
+static void
+put_surveyed(struct etf_writer *w, const char *name, const struct surveyed *s)
+{
+	pid_t init = s && s->init > 1 ? s->init : 0;
+
+	if (s != NULL && *s->state == '\0' && s->monitor > 1)
+		init = ns_init_of(s->monitor);
+	etf_put_map(w, 7);
+	etf_put_atom(w, "name");
+	etf_put_string(w, name);
+	etf_put_atom(w, "state");
+	if (s != NULL && *s->state == '\0')
+		etf_put_atom(w, "unknown");
+	else
+		etf_put_string(w, s ? s->state : "STOPPED");
+	put_known(w, "pid", init, 2);
+	put_known(w, "uptime", init > 0 ? ns_uptime(init) : -1, 0);
+	etf_put_atom(w, "addresses");
+	ns_put_addresses(w, init);
+	cgroup_put_usage(w, init);
+}
+
+/* All containers of a path. Only those are asked that have a monitor. */
+static void
+op_survey(struct call *call, struct lxc_container *c)
+{
+	const char *path = call->text[0];
+	AUTO(strings_free) struct strings all = {0}, active = {0};
+	struct surveyed *s;
+	char **at;
+
+	(void)c;
+	if (*path == '\0')
+		path = op_default_path(call->x) ? call->x->path : "";
+	list_defined(path, &all);
+	list_active(path, &active);
+	s = mmap(NULL, (active.n + 1) * sizeof(*s), PROT_READ | PROT_WRITE,
+	    MAP_SHARED | MAP_ANONYMOUS, -1, 0);
+	if (s == MAP_FAILED) {
+		op_raise(call, "system_limit");
+		return;
+	}
+	survey_ask(path, &active, s);
+	for (size_t i = 0; i < active.n; i++)
+		if (lfind(&active.v[i], all.v, &all.n, sizeof(*all.v),
+			string_cmp) == NULL)
+			strings_add(&all, strdup(active.v[i]));
+	if (all.n > 0)
+		qsort(all.v, all.n, sizeof(*all.v), string_cmp);
+	etf_put_list(&call->result, (uint32_t)all.n);
+	for (size_t i = 0; i < all.n; i++) {
+		at = lfind(&all.v[i], active.v, &active.n, sizeof(*active.v),
+		    string_cmp);
+		put_surveyed(
+		    &call->result, all.v[i], at ? s + (at - active.v) : NULL);
+	}
+	etf_put_nil(&call->result);
 }
 
 /* --- Rows: a running container ----------------------------------------- */
@@ -1624,14 +1785,42 @@ op_init_identify(struct erlxc *x, int ms)
 
 	if (x->init.pid > 0 && ns_same(&x->init))
 		return 0;
+	if (x->init.pid > 0)
+		fd_free(&x->init.pidfd);
 	x->init.pid = 0;
 	log_own(x);
 	op_deadline(ms, WORKER_TIMEOUT);
 	pid = x->c->init_pid(x->c);
-	if (pid <= 1)
-		return ESRCH;
-	number = ns_identify(pid, &x->init);
-	return number == 0 && x->c->init_pid(x->c) != pid ? ESRCH : number;
+	number = pid > 1 ? ns_identify(pid, &x->init) : ESRCH;
+	if (number == 0 && x->c->init_pid(x->c) != pid) {
+		fd_free(&x->init.pidfd);
+		number = ESRCH;
+	}
+	if (number != 0)
+		x->init.pid = 0;
+	return number;
+}
+
+/* What the container has used, of an init that lived before and after. */
+static void
+op_stats(struct call *call, struct lxc_container *c)
+{
+	struct erlxc *x = call->x;
+	int number = op_init_identify(x, QUERY_TIMEOUT_MS);
+
+	(void)c;
+	op_deadline(-1, 0); /* this worker is kept */
+	if (number == 0) {
+		etf_put_map(&call->result, 7);
+		cgroup_put_stats(&call->result, x->init.pid);
+		etf_put_atom(&call->result, "network");
+		ns_put_interfaces(&call->result, x->init.pid);
+		number = ns_same(&x->init) ? 0 : ESRCH;
+	}
+	if (number != 0) {
+		etf_rewind(&call->result, 0);
+		reply_error(call, posix_name(number), "not running");
+	}
 }
 
 static void
@@ -2053,7 +2242,9 @@ static const struct op ops[] = {
 	{"start", "ba", DISK | OP_GUARD, LXC(op_start), LXC(started)},
 	{"start", "bac", DISK | OP_GUARD | OP_STREAM, LXC(op_start), LXC(started)},
 	{"state", "", OP_QUERY, LXC(op_state), NULL},
+	{"stats", "", OP_QUERY, LXC(op_stats), NULL},
 	{"stop", "", OP_JOB, LXC(op_stop), NULL},
+	{"survey", "p", OP_JOB | OP_BARE, LXC(op_survey), NULL},
 	{"type", "", OP_BARE, op_type, NULL},
 	{"type", "l", OP_BARE, op_set_type, NULL},
 	{"umount", "Pn", OP_JOB, LXC(op_umount), NULL},

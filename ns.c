@@ -16,6 +16,7 @@
 #include <sys/vfs.h>
 #include <sys/wait.h>
 
+#include <arpa/inet.h>
 #include <dirent.h>
 #include <errno.h>
 #include <fcntl.h>
@@ -31,6 +32,7 @@
 #include <sched.h>
 #include <signal.h>
 #include <string.h>
+#include <time.h>
 
 #include "erlxc.h"
 
@@ -100,6 +102,193 @@ ns_init_executed(pid_t pid)
 	p = strstr(text, "\nSigCgt:");
 	return p != NULL && sscanf(p, " SigCgt: %llx", &caught) == 1 &&
 	       (caught >> (SIGUSR1 - 1) & 1) != 0;
+}
+
+enum { STAT_STATE = 3, STAT_THREADS = 20, STAT_START = 22, STAT_EXIT = 52 };
+
+/* /proc/PID/stat by the numbers that proc(5) gives its fields. */
+static bool
+proc_fields(pid_t pid, unsigned long long v[STAT_EXIT + 1])
+{
+	char text[1024], *p, *save = NULL;
+	int i = 2;
+
+	if (!ns_proc_read(pid, "stat", text, sizeof(text)) ||
+	    (p = strrchr(text, ')')) == NULL)
+		return false;
+	for (p = strtok_r(p, " ", &save); p != NULL && i <= STAT_EXIT; i++) {
+		v[i] = i == STAT_STATE ? (uint8_t)*p : strtoull(p, NULL, 10);
+		p = strtok_r(NULL, " ", &save);
+	}
+	return i > STAT_EXIT;
+}
+
+/* 0: there is no such process. */
+static unsigned long long
+proc_start(pid_t pid)
+{
+	unsigned long long v[STAT_EXIT + 1];
+
+	return proc_fields(pid, v) ? v[STAT_START] : 0;
+}
+
+pid_t
+ns_init_of(pid_t monitor)
+{
+	char name[64], text[4096], status[4096], *rest = text, *word;
+	const char *p;
+	pid_t pid;
+
+	snprintf(name, sizeof(name), "task/%d/children", (int)monitor);
+	ns_proc_read(monitor, name, text, sizeof(text));
+	while ((word = strsep(&rest, " ")) != NULL) {
+		pid = (pid_t)strtol(word, NULL, 10);
+		if (pid <= 1)
+			continue;
+		ns_proc_read(pid, "status", status, sizeof(status));
+		p = strstr(status, "\nNSpid:");
+		if (p == NULL)
+			continue;
+		p += 7 + strcspn(p + 7, "0123456789\n"); /* the host's */
+		p += strspn(p, "0123456789");
+		if (strtol(p, NULL, 10) == 1)
+			return pid;
+	}
+	return 0;
+}
+
+int64_t
+ns_uptime(pid_t pid)
+{
+	const unsigned long long start = proc_start(pid);
+	const long hz = sysconf(_SC_CLK_TCK);
+	struct timespec now;
+
+	if (start == 0 || hz <= 0 || clock_gettime(CLOCK_BOOTTIME, &now) < 0)
+		return -1;
+	return now.tv_sec - (int64_t)(start / (unsigned long long)hz);
+}
+
+/* --- A process's network -------------------------------------------------- */
+
+#define NET_TEXT_MAX (256u << 10) /* what a container's /proc/net may cost */
+#define ADDRESSES_MAX 32
+
+typedef char address[INET6_ADDRSTRLEN];
+
+static bool
+address_add(address *list, uint32_t *n, const char *text)
+{
+	for (uint32_t i = 0; i < *n; i++)
+		if (strcmp(list[i], text) == 0)
+			return true;
+	if (*n == ADDRESSES_MAX)
+		return false;
+	snprintf(list[(*n)++], sizeof(*list), "%s", text);
+	return true;
+}
+
+/* The routing table has a leaf for each address: "|-- ADDRESS", and on the next
+ * line "/32 host LOCAL". */
+static void
+addresses_v4(char *text, address *list, uint32_t *n)
+{
+	const char *ip = NULL, *leaf;
+	char *line;
+
+	while ((line = strsep(&text, "\n")) != NULL) {
+		if ((leaf = strstr(line, "|-- ")) != NULL)
+			ip = leaf + 4;
+		else if (ip != NULL && strstr(line, "/32 host LOCAL") &&
+			 strncmp(ip, "127.", 4) != 0)
+			address_add(list, n, ip);
+	}
+}
+
+/* if_inet6: 32 digits, the interface's index, the prefix, the scope, ... */
+static void
+addresses_v6(char *text, address *list, uint32_t *n)
+{
+	struct in6_addr in6;
+	address ip;
+	unsigned scope;
+	char *line, hex[33];
+
+	while ((line = strsep(&text, "\n")) != NULL) {
+		if (sscanf(line, "%32[0-9a-f] %*x %*x %x", hex, &scope) != 2 ||
+		    strlen(hex) != 32 || (scope & 0x30) != 0)
+			continue;
+		for (int i = 0; i < 16; i++)
+			sscanf(hex + 2 * i, "%2hhx", &in6.s6_addr[i]);
+		if (inet_ntop(AF_INET6, &in6, ip, sizeof(ip)) != NULL)
+			address_add(list, n, ip);
+	}
+}
+
+void
+ns_put_addresses(struct etf_writer *w, pid_t pid)
+{
+	AUTO_STRING text = malloc(NET_TEXT_MAX);
+	address list[ADDRESSES_MAX];
+	uint32_t n = 0;
+
+	if (text != NULL && pid > 0) {
+		ns_proc_read(pid, "net/fib_trie", text, NET_TEXT_MAX);
+		addresses_v4(text, list, &n);
+		ns_proc_read(pid, "net/if_inet6", text, NET_TEXT_MAX);
+		addresses_v6(text, list, &n);
+	}
+	etf_put_list(w, n);
+	for (uint32_t i = 0; i < n; i++)
+		etf_put_string(w, list[i]);
+	etf_put_nil(w);
+}
+
+/* The interfaces of /proc/net/dev, after its two lines of heads: NAME, a colon
+ * and 16 numbers. The pairs of a map to `w`, if that is one; their number. */
+static uint32_t
+put_interfaces(struct etf_writer *w, const char *text)
+{
+	static const char *const keys[] = {"rx_bytes", "rx_packets",
+	    "rx_errors", "rx_dropped", "tx_bytes", "tx_packets", "tx_errors",
+	    "tx_dropped"};
+	const char *line = text, *name, *colon;
+	uint64_t v[16];
+	uint32_t n = 0;
+	char *p;
+
+	/* The last line may be half of one, without its end. */
+	for (; strchr(line, '\n') != NULL; line = strchr(line, '\n') + 1) {
+		colon = line + strcspn(line, ":\n");
+		if (*colon != ':')
+			continue;
+		n++;
+		if (w == NULL)
+			continue;
+		name = line + strspn(line, " ");
+		p = (char *)colon + 1;
+		for (int i = 0; i < 16; i++)
+			v[i] = strtoull(p, &p, 10);
+		etf_put_binary(w, name, (size_t)(colon - name));
+		etf_put_map(w, 8);
+		for (int i = 0; i < 8; i++) {
+			etf_put_atom(w, keys[i]);
+			etf_put_uint(w, v[i < 4 ? i : i + 4]);
+		}
+	}
+	return n;
+}
+
+void
+ns_put_interfaces(struct etf_writer *w, pid_t pid)
+{
+	AUTO_STRING text = malloc(NET_TEXT_MAX);
+
+	if (text != NULL)
+		ns_proc_read(pid, "net/dev", text, NET_TEXT_MAX);
+	etf_put_map(w, text ? put_interfaces(NULL, text) : 0);
+	if (text != NULL)
+		put_interfaces(w, text);
 }
 
 /* --- Entering a container ------------------------------------------------ */
@@ -176,34 +365,6 @@ fail(int error)
 }
 
 /* --- Entering: what init is ---------------------------------------------- */
-
-enum { STAT_STATE = 3, STAT_THREADS = 20, STAT_START = 22, STAT_EXIT = 52 };
-
-/* /proc/PID/stat by the numbers that proc(5) gives its fields. */
-static bool
-proc_fields(pid_t pid, unsigned long long v[STAT_EXIT + 1])
-{
-	char text[1024], *p, *save = NULL;
-	int i = 2;
-
-	if (!ns_proc_read(pid, "stat", text, sizeof(text)) ||
-	    (p = strrchr(text, ')')) == NULL)
-		return false;
-	for (p = strtok_r(p, " ", &save); p != NULL && i <= STAT_EXIT; i++) {
-		v[i] = i == STAT_STATE ? (uint8_t)*p : strtoull(p, NULL, 10);
-		p = strtok_r(NULL, " ", &save);
-	}
-	return i > STAT_EXIT;
-}
-
-/* 0: there is no such process. */
-static unsigned long long
-proc_start(pid_t pid)
-{
-	unsigned long long v[STAT_EXIT + 1];
-
-	return proc_fields(pid, v) ? v[STAT_START] : 0;
-}
 
 bool
 ns_same(const struct ns_init *init)

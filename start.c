@@ -21,6 +21,7 @@
 
 #define NOFILE_MIN 1024u /* descriptors that a process must be allowed */
 #define EX_USAGE_ 64     /* exit status: EX_USAGE of sysexits.h */
+#define SETTLE_MS 5      /* of quiet */
 #define CLONE 1u         /* OPEN_TREE_CLONE of <linux/mount.h> */
 #define RDONLY 1u        /* MOUNT_ATTR_RDONLY */
 
@@ -183,10 +184,16 @@ start_clean(char *argv[])
 	reexecute(argv);
 }
 
-void
-start_settle(void)
+int
+start_settle(bool quiet, int timeout)
 {
-	dl_iterate_phdr(pages_drop, NULL);
+	static bool settled;
+
+	if (quiet && !settled)
+		dl_iterate_phdr(pages_drop, NULL);
+	settled = settled || quiet;
+	return settled || (timeout >= 0 && timeout < SETTLE_MS) ? timeout
+								: SETTLE_MS;
 }
 
 /* --- Options ----------------------------------------------------------- */

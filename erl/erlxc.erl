@@ -29,7 +29,8 @@
 -export([send/2, send/3, recv/1, recv/2, recv/3, eof/1, setopts/2, controlling_process/2]).
 -export([resize/3, signal/2, wait/1, wait/2, run/2, run/3]).
 -export([container/1, exit/2, reboot/1, type/1, type/2]).
--export_type([ref/0, status/0, argv/0, attach_option/0, option/0, run_option/0, output/0]).
+-export([i/0, i/1, stats/1, top/0, top/1, attach/1, attach/2]).
+-export_type([stats/0, ref/0, status/0, argv/0, attach_option/0, option/0, run_option/0, output/0]).
 -compile({no_auto_import, [spawn/1, spawn/2, spawn_link/1, spawn_link/2, exit/2]}).
 
 -define(PIECE, 16#100000). % what one request writes: the port holds it meanwhile
@@ -251,3 +252,59 @@ type(Pid) -> liblxc:type(container(Pid)).
 %% @doc As {@link liblxc:type/2}.
 -spec type(pid(), erlxc_drv:type()) -> boolean().
 type(Pid, Type) -> liblxc:type(container(Pid), Type).
+
+%% --- For people ------------------------------------------------------------
+-type stats() :: #{
+    cpu := #{usage_us | user_us | system_us | periods | throttled | throttled_us := number_of()},
+    memory := #{usage | peak | limit | anon | file | oom_kills := number_of()},
+    swap := #{usage | limit := number_of()},
+    pids := #{current | limit := number_of()},
+    io := #{read_bytes | write_bytes | reads | writes := number_of()},
+    pressure := #{cpu | memory | io := #{some | full := #{
+        avg10 | avg60 | avg300 := float() | undefined, total_us := number_of()}}},
+    network := #{Interface :: binary() => #{rx_bytes | rx_packets | rx_errors | rx_dropped |
+        tx_bytes | tx_packets | tx_errors | tx_dropped := non_neg_integer()}}}.
+-type number_of() :: non_neg_integer() | infinity | undefined.
+
+%% @equiv i(<<>>)
+-spec i() -> ok | {error, term()}.
+i() -> i(<<>>).
+%% @doc Prints a table of all containers, defined or active, of a lxcpath: a path, `<<>>'
+%% for liblxc's, or that of a driver's or stream's container.
+%%
+%% The state is `?' when a monitor does not say within a second; all are asked at once.
+%% CPU% is that of one CPU since the start; the type is that of a driver of this node.
+-spec i(ref()) -> ok | {error, term()}.
+i(Ref) -> erlxc_shell:i(Ref).
+
+%% @doc What the running container of a driver or stream uses and has used: bytes,
+%% microseconds, and numbers, since its start, but for what the words `usage', `current',
+%% `limit' and `peak' say. All keys are there on cgroup version 1 and 2.
+%%
+%% `infinity': there is no limit; `undefined': this host does not count that, as version
+%% 1 does not pressure, without version 2 beside it. Memory that version 1 calls rss and
+%% cache is `anon' and `file'; its limit of swap is what that of memory and swap leaves.
+%% `{error, esrch}': it does not run. Raises and exits as {@link liblxc:state/1} does.
+-spec stats(pid()) -> stats() | {error, atom()}.
+stats(Pid) -> erlxc_shell:stats(Pid).
+
+%% @equiv top(<<>>)
+-spec top() -> ok | {error, term()}.
+top() -> top(<<>>).
+%% @doc The table of {@link i/1} every two seconds in the same place, the busiest first,
+%% until a key is pressed: Enter, in the shell. CPU% is that since the last time.
+-spec top(ref()) -> ok | {error, term()}.
+top(Ref) -> erlxc_shell:top(Ref).
+
+%% @equiv attach(Ref, [])
+-spec attach(ref()) -> ok | status() | {error, term()}.
+attach(Ref) -> attach(Ref, []).
+%% @doc Makes this terminal that of a command in a container, as {@link spawn/2} runs it,
+%% whose options and errors these are, until it ends, which gives its status, or ^A q is
+%% typed, which hangs up. ^A ^A is ^A.
+%%
+%% Every key is the container's when the terminal can be had for that: in a node started
+%% with `-noshell'. The shell's terminal is read line by line; there the end of the
+%% command is confirmed with Enter, and `^A q' may be typed with a caret.
+-spec attach(ref(), [option()]) -> ok | status() | {error, term()}.
+attach(Ref, Options) -> erlxc_shell:attach(Ref, Options).

@@ -513,7 +513,12 @@ vocabulary() ->
         permanent, attach, console, write, eof, resize, close, ack, data, stdout, stderr, dropped,
         exit, closed, init, cgroup, label, limits, pty, stdio, setns, root, fork, session, terminal,
         user, group, caps, no_new_privs, seccomp, cd, pid, nr, arch, args, read, clear, max,
-        comment, timestamp, lxcpath, chroot_copy, chroot_dir, chroot_file].
+        comment, timestamp, lxcpath, chroot_copy, chroot_dir, chroot_file,
+        name, uptime, addresses, cpu_us, memory, cpu, swap, pids, io, pressure,
+        network, undefined, infinity, usage_us, user_us, system_us, periods, throttled,
+        throttled_us, usage, peak, limit, anon, file, oom_kills, current, read_bytes, write_bytes,
+        reads, writes, some, full, avg10, avg60, avg300, total_us, rx_bytes, rx_packets, rx_errors,
+        rx_dropped, tx_bytes, tx_packets, tx_errors, tx_dropped].
 
 %% A data frame is told by its bytes, as binary_to_term/2 would copy the data:
 %% up to 64 KiB, thousands of times a second. Another encoding is a term as others.

@@ -453,9 +453,9 @@ commands_are_exports(Config) ->
     Conveniences = [{attach_run_wait, 3}, {call, 4}, {clone, 5}, {create, 7}, {get_keys, 1},
         {last_error, 1}, {list, 1}, {list, 2}, {list, 3}, {load_config, 1}, {save_config, 1},
         {start, 1}],
-    %% What erlxc calls for streams is no function of liblxc.
+    %% What erlxc calls is no function of liblxc.
     Streams = [{attach, 2}, {chroot_copy, 3}, {chroot_dir, 2}, {chroot_file, 3}, {console, 0},
-        {console, 1}, {start, 3}],
+        {console, 1}, {start, 3}, {stats, 0}, {survey, 1}],
     Commands = liblxc:commands(C),
     ?assertEqual([], Streams -- Commands),
     Rows = [{N, A + 1} || {N, A} <- Commands -- Streams],

@@ -478,7 +478,8 @@ bad_arguments(Config) ->
     [?assertEqual({F, A, badarg}, {F, A, raised(fun() -> apply(liblxc, F, [C | A]) end)})
         || {F, A} <- Bad].
 
-%% The README's table has every function of the header that is installed.
+%% The README's table has every function of the header that is installed, and every
+%% function that it names exists.
 table(_) ->
     {ok, Header} = file:read_file("/usr/include/lxc/lxccontainer.h"),
     Readme = filename:join(filename:dirname(filename:dirname(filename:absname(
@@ -493,7 +494,13 @@ table(_) ->
     Functions = names(Header, "^[a-z][^;/*=]*?\\*?\\b((?:lxc|list)_[a-z_]+)\\("),
     ?assert(length(Members) >= 59),
     ?assert(length(Functions) >= 10),
-    ?assertEqual([], (Members ++ Functions) -- C).
+    ?assertEqual([], (Members ++ Functions) -- C),
+    Erlang = [{list_to_atom(binary_to_list(M)), list_to_atom(binary_to_list(F)),
+        binary_to_integer(A)} || R <- Rows, [_, M, F, A] <- all(lists:nth(2, R),
+            "`([a-z_]+):([a-z_0-9]+)/([0-9])`")],
+    ?assert(length(Erlang) > 50),
+    _ = [code:ensure_loaded(M) || {M, _, _} <- Erlang],
+    ?assertEqual([], [E || {M, F, A} = E <- Erlang, not erlang:function_exported(M, F, A)]).
 
 names(Texts, Re) ->
     [N || [_, N] <- all(Texts, Re)].
