@@ -55,7 +55,7 @@
 
 /* --- What the loop holds ----------------------------------------------- */
 
-enum role { ROLE_QUERY, ROLE_JOB, ROLE_GUARDIAN, ROLE_LISTENER };
+enum role { ROLE_QUERY, ROLE_JOB, ROLE_GUARDIAN, ROLE_LISTENER, ROLE_MONITOR };
 
 struct worker {
 	struct source src; /* our end of the socket; the worker's lifeline */
@@ -96,6 +96,7 @@ static struct {
 	int printw;           /* its writing end, or -1; then as `logw` */
 	uint32_t progress;    /* the request whose output is wanted */
 	struct worker *workers, *query;
+	struct worker *monitor;  /* that is asked something, or NULL */
 	struct worker *spare;    /* to be sent into the container, or NULL */
 	struct worker *keeper;   /* of sessions, or NULL */
 	struct worker *listener; /* to seccomp notifications, or NULL */
@@ -291,7 +292,7 @@ halt_begin(void)
 	source_close(&port.in);
 	outputs_want(EPOLLIN); /* what cleans up must not wait */
 	for (struct worker *w = port.workers; w != NULL; w = w->next) {
-		if (w->ended)
+		if (w->ended || w->role == ROLE_MONITOR)
 			continue;
 		if (w->role == ROLE_GUARDIAN)
 			shutdown(w->src.fd, SHUT_WR);
@@ -1535,13 +1536,111 @@ request_run(struct request *req)
 		guard_tell(w, TELL_RELEASE);
 }
 
+/* The monitor is done with: the question is answered, too old, or liblxc's. */
+static void
+monitor_free(struct worker *w)
+{
+	source_close(&w->src);
+	w->ended = true;
+	free(w->req);
+	w->req = NULL;
+	port.monitor = NULL;
+}
+
+/* As op_answered(); sends the answer that there is. */
+static int
+monitor_answered(const struct request *req, int fd)
+{
+	struct call call = {.op = req->op};
+	int done;
+
+	call_init(&call, OP_OK);
+	done = op_answered(&call, fd);
+	if (done > 0)
+		send_call(req->id, &call);
+	call_free(&call);
+	return done;
+}
+
+static void
+monitor_ready(struct source *src)
+{
+	struct worker *w = (struct worker *)src;
+	struct request *req = w->req;
+	const int done = monitor_answered(req, src->fd);
+
+	if (done == 0)
+		return;
+	if (done < 0) {
+		req->asked = true;
+		req->next = port.queries;
+		port.queries = req;
+		w->req = NULL;
+	}
+	monitor_free(w);
+	requests_pump();
+}
+
+/*
+ * The monitor takes a worker's place: no process of ours, it has no pid, but it
+ * holds a request, until its deadline, and answers it by a socket. On a busy
+ * machine it has done so by the time it was asked. False: liblxc has to ask.
+ */
+static bool
+monitor_ask(struct request *req)
+{
+	const int fd = op_ask(&port.x);
+	const int done = fd < 0 ? -1 : monitor_answered(req, fd);
+	struct worker *w = done == 0 ? malloc(sizeof(*w)) : NULL;
+
+	if (w != NULL) {
+		*w = (struct worker){.src.fd = fd,
+		    .role = ROLE_MONITOR,
+		    .req = req,
+		    .next = port.workers};
+		if (source_add(&w->src, EPOLLIN, monitor_ready)) {
+			port.workers = port.monitor = w;
+			port.nworkers++;
+			return true;
+		}
+		free(w);
+	}
+	if (fd >= 0)
+		close(fd);
+	if (done > 0)
+		free(req);
+	return done > 0;
+}
+
+static bool
+query_possible(const struct request *req)
+{
+	if (req->op->flags & OP_ASK && !req->asked)
+		return port.monitor == NULL;
+	return port.query == NULL || !(port.query->req || port.query->stale);
+}
+
+static void
+query_run(struct request *req)
+{
+	if (req->op->flags & OP_ASK && !req->asked && monitor_ask(req))
+		return;
+	req->asked = true;
+	if (query_possible(req)) {
+		request_run(req);
+		return;
+	}
+	req->next = port.queries;
+	port.queries = req;
+}
+
 /* Runs what waited; called when a worker has answered or ended. */
 static void
 requests_pump(void)
 {
 	while (port.queries != NULL && !port.halting &&
-	       (port.query == NULL || !(port.query->req || port.query->stale)))
-		request_run(request_take(&port.queries));
+	       query_possible(port.queries))
+		query_run(request_take(&port.queries));
 	while (port.waiting != NULL && !port.halting && !port.exclusive)
 		request_run(request_take(&port.waiting));
 }
@@ -1561,8 +1660,13 @@ static int
 query_deadlines(void)
 {
 	const int64_t now = now_ms();
-	struct request *req = port.query ? port.query->req : NULL;
+	struct request *req = port.monitor ? port.monitor->req : NULL;
 
+	if (req != NULL && req->deadline <= now) {
+		port_raise(req->id, "timeout");
+		monitor_free(port.monitor);
+	}
+	req = port.query ? port.query->req : NULL;
 	if (req != NULL && req->deadline <= now) {
 		port_raise(req->id, "timeout");
 		req->id = 0;
@@ -1573,7 +1677,11 @@ query_deadlines(void)
 		free(request_take(&port.queries));
 	}
 	requests_pump();
+	/* The older one is at work, but two may be. */
 	req = port.query && port.query->req ? port.query->req : port.queries;
+	if (port.monitor &&
+	    (!req || port.monitor->req->deadline < req->deadline))
+		req = port.monitor->req;
 	return req ? (int)(req->deadline - now) : -1;
 }
 
@@ -1877,7 +1985,8 @@ halted(void)
 static int
 loop_timeout(void)
 {
-	const bool asked = port.queries || (port.query && port.query->req);
+	const bool asked =
+	    port.queries || port.monitor || (port.query && port.query->req);
 	const int query = asked && !port.halting ? query_deadlines() : -1;
 	const int stream = streams_timeout();
 	int64_t left;

@@ -113,7 +113,8 @@ enum {
 	OP_STREAM = 1 << 8,  /* with OP_JOB: opens a stream */
 	OP_KEPT = 1 << 9,    /* with OP_JOB: by a worker forked before */
 	OP_LISTEN = 1 << 10, /* with OP_JOB: in the listener */
-	OP_STILL = 1 << 11   /* with OP_JOB: only if the monitor answers */
+	OP_STILL = 1 << 11,  /* with OP_JOB: only if the monitor answers */
+	OP_ASK = 1 << 12     /* with OP_QUERY: by op_ask() where that can */
 };
 
 /* How a process ends when its row's deadline passes inside liblxc, which
@@ -231,6 +232,7 @@ struct request {
 	bool progress;  /* what it prints is wanted, too */
 	bool cancelled; /* its caller is gone, it goes on */
 	bool force;     /* the monitor has not answered it */
+	bool asked;     /* of the monitor, to no end: liblxc is to ask it */
 	size_t len;
 	uint8_t frame[];
 };
@@ -529,6 +531,14 @@ void op_forked(struct erlxc *x);
 
 /* The same, but not before liblxc is called, which may never be. */
 void op_spare(struct erlxc *x);
+
+/* For a row with OP_ASK: a socket by which the monitor has been asked, without
+ * waiting; -1 when only liblxc can. */
+int op_ask(struct erlxc *x);
+
+/* The monitor's answer, by op_ask()'s socket: 1, and the call is complete; 0:
+ * not yet; -1: none, liblxc is to ask. */
+int op_answered(struct call *call, int fd);
 
 /* True for a name of 1..255 bytes of [A-Za-z0-9._-], not "." or "..". */
 bool op_valid_name(const char *name);

@@ -100,7 +100,15 @@ lint() {
 
 bench() {
 	want '/usr/bin/python3 -c "import lxc"' python3-lxc py3-lxc python3-lxc
+	want lua_lxc lua-lxc - lua-lxc
 	want 'otp erl_interface' erlang-dev erlang-dev erlang-erl_interface
+}
+
+lua_lxc() {
+	for l in lua5.4 lua5.3 lua5.2 lua5.1 lua; do
+		"$l" -e 'require "lxc"' && return
+	done
+	false
 }
 
 install() {

@@ -627,7 +627,7 @@ idle_guardian_sigkill(Config) ->
         Idle = child(Port, <<"erlxc-guardian">>),
         signal(Idle, "KILL"),
         ?assertEqual(<<"STOPPED">>, liblxc:state(C)),
-        Wait andalso ?assertNotEqual(Idle, child(Port, <<"erlxc-guardian">>)),
+        Wait andalso eventually(fun() -> child(Port, <<"erlxc-guardian">>) =/= Idle end, ?LIMIT),
         ?assert(on_disk(Config, Name)),
         End(Owner, Name),
         eventually(fun() -> not on_disk(Config, Name) end, ?LIMIT),

@@ -467,7 +467,7 @@ descriptors(Config) ->
     Name = container(Config),
     P = ready(Config, Name, []),
     {reply, 1, {ok, _}, _} = call(P, 1, start, [0, erlxc_test:sleeper()]),
-    {reply, 2, <<"RUNNING">>, _} = call(P, 2, state, []),
+    {reply, 2, _, _} = call(P, 2, init_pid, []),
     request(P, 3, wait, [<<"STOPPED">>, -1]),
     Port = os_pid(P),
     child(Port, <<"erlxc-job">>),
@@ -739,19 +739,21 @@ running(Config) ->
 query_worker_killed(Config) ->
     {P, Init} = running(Config),
     Port = os_pid(P),
+    Answered = {reply, 4, Init, <<>>},
+    ?assertEqual(Answered, call(P, 4, init_pid, [])),
     Worker = child(Port, <<"erlxc-query">>),
     Monitor = ppid(Init),
     signal(Monitor, "STOP"),
-    request(P, 3, state, []),
+    request(P, 3, init_pid, []),
     in_step(P),
     signal(Worker, "KILL"),
     Answer = frame(P),
     signal(Monitor, "CONT"),
     ?assertEqual({raise, 3, {crashed, 9}}, Answer),
-    ?assertEqual({reply, 4, <<"RUNNING">>, <<>>}, call(P, 4, state, [])),
+    ?assertEqual(Answered, call(P, 4, init_pid, [])),
     ?assertNotEqual(Worker, child(Port, <<"erlxc-query">>)),
     signal(child(Port, <<"erlxc-query">>), "KILL"),
-    eventually(fun() -> call(P, 5, state, []) =:= {reply, 5, <<"RUNNING">>, <<>>} end, 2000),
+    eventually(fun() -> call(P, 4, init_pid, []) =:= Answered end, 2000),
     ?assertEqual({reply, 6, true, <<>>}, call(P, 6, stop, [])).
 
 %% A monitor that does not answer is a timeout after five seconds, for whoever is
@@ -760,12 +762,12 @@ query_worker_stuck(Config) ->
     {P, Init} = running(Config),
     signal(ppid(Init), "STOP"),
     {Ms, Frames} = timed(fun() ->
-        request(P, 3, state, []),
+        [request(P, Id, Question, []) || {Id, Question} <- [{3, state}, {6, state}, {7, init_pid}]],
         [in_step(P) || _ <- lists:seq(1, 10)],
-        frame(P)
+        lists:sort([frame(P) || _ <- [3, 6, 7]])
     end),
     signal(ppid(Init), "CONT"),
-    ?assertEqual({raise, 3, timeout}, Frames),
+    ?assertEqual([{raise, Id, timeout} || Id <- [3, 6, 7]], Frames),
     among(4500, 6500, Ms),
     ?assertEqual({reply, 4, Init, <<>>}, call(P, 4, init_pid, [])),
     ?assertEqual({reply, 5, true, <<>>}, call(P, 5, stop, [])).

@@ -4,18 +4,23 @@
 %%
 %% Each row is ours and a peer's, measured in turns in this one run, since the
 %% figures of two runs or two machines do not compare: medians and their ratio.
-%% Arguments: the rows wanted (call state codec memory start attach throughput
-%% keystroke idle); default all.
+%% Arguments: the rows wanted (call codec memory start attach throughput keystroke
+%% idle; against the bindings: state get_config_item get_cgroup_item list restart
+%% create); default all.
 %% Status 0 whether or not the targets are met; a row that cannot run: 1.
 
 -mode(compile).
 -define(CONTAINERS, 50).
 -define(IDLE, 1000).
+-define(LISTED, 500).
 
 main(Args) ->
-    Rows = [{"call", fun call/1}, {"state", fun state/1}, {"codec", fun codec/1},
+    Rows = [{"call", fun call/1}, {"codec", fun codec/1},
         {"memory", fun memory/1}, {"start", fun start/1}, {"attach", fun attach/1},
-        {"throughput", fun throughput/1}, {"keystroke", fun keystroke/1}, {"idle", fun idle/1}],
+        {"throughput", fun throughput/1}, {"keystroke", fun keystroke/1}, {"idle", fun idle/1},
+        {"state", fun state/1}, {"get_config_item", fun get_config_item/1},
+        {"get_cgroup_item", fun get_cgroup_item/1}, {"list", fun list/1},
+        {"restart", fun restart/1}, {"create", fun create/1}],
     Dir = string:trim(os:cmd("mktemp -d /tmp/erlxc-bench.XXXXXX")),
     ok = file:make_dir(Dir ++ "/lxc"),
     line(["", "ours", "peer", "ratio", "target", ""]),
@@ -73,17 +78,6 @@ port_pid(C) ->
 os_pid(Port) ->
     {os_pid, Pid} = erlang:port_info(Port, os_pid),
     integer_to_list(Pid).
-
-%% The state of a running container, against the command line tool's.
-state(Dir) ->
-    C = running(Dir, "state"),
-    Cmd = "lxc-info -P " ++ Dir ++ "/lxc -H -s -n state",
-    "RUNNING" = string:trim(os:cmd(Cmd)),
-    Ours = fun() -> <<"RUNNING">> = liblxc:state(C) end,
-    Peer = fun() -> os:cmd(Cmd) end,
-    [A, B] = turns(11, [fun() -> per_call(200, Ours) end, fun() -> per_call(5, Peer) end]),
-    ok = erlxc_drv:stop(C),
-    row("state of a running container, against lxc-info", us, A, B, {faster, 15}).
 
 %% Prints what the C program measures: name: ours NS ei NS ratio R.
 codec(_Dir) ->
@@ -281,6 +275,118 @@ idle(Dir) ->
     [line([["an idle stream's memory in the ", Where], figure(Kb, kb), "", "", "", ""])
         || {Where, Kb} <- [{"port", Port}, {"VM", Vm}]].
 
+%% --- Rows: the bindings and the commands -----------------------------------------
+%% A call, the same call of the bindings in a loop of theirs, and the command, all about
+%% the same containers. A binding is in its caller's process: ours counts without its
+%% round trips to the port, each as long as name/1 takes in the same turns.
+
+state(Dir) ->
+    query(Dir, {200, "state", fun liblxc:state/1}, "lxc-info -H -s -n asked", 15).
+
+get_config_item(Dir) ->
+    query(Dir, {500, "get_config_item lxc.uts.name",
+        fun(C) -> liblxc:get_config_item(C, <<"lxc.uts.name">>) end},
+        "lxc-info -H -c lxc.uts.name -n asked", 10).
+
+get_cgroup_item(Dir) ->
+    query(Dir, {50, "get_cgroup_item pids.max",
+        fun(C) -> liblxc:get_cgroup_item(C, <<"pids.max">>) end},
+        "lxc-cgroup -n asked pids.max", 10).
+
+%% Of a running container; on one CPU, as row `call', the monitor too.
+query(Dir, {N, Request, Ours}, Command, Times) ->
+    Path = Dir ++ "/lxc",
+    C = driver(Dir, "asked"),
+    Peers = bindings(Path, "asked"),
+    Node = os:getpid(),
+    Cpus = pin("0", [Node, port_pid(C) | [os_pid(P) || {_, P} <- Peers]]),
+    {ok, _} = liblxc:start(C),
+    Value = Ours(C),
+    against(C, hd(string:lexemes(Request, " ")), 1, fun() -> per_call(N, fun() -> Ours(C) end) end,
+        [{Name, fun() -> asked(P, N, Request, Value) end} || {Name, P} <- Peers],
+        command([Command, " -P ", Path]), {faster, Times}),
+    pin(Cpus, [Node]),
+    ok = erlxc_drv:stop(C),
+    [port_close(P) || {_, P} <- Peers].
+
+list(Dir) ->
+    Path = Dir ++ "/listed",
+    {ok, Config} = file:read_file(Dir ++ "/template/config"),
+    Files = [io_lib:format("~s/c~3..0b/config", [Path, N]) || N <- lists:seq(1, ?LISTED)],
+    [ok = file:write_file(F, Config) || F <- Files, ok =:= filelib:ensure_dir(F)],
+    C = driver(Dir, "asked"),
+    Ours = fun() -> ?LISTED = length(liblxc:list(C, defined, Path)) end,
+    Peers = bindings(Path, "c001"),
+    against(C, io_lib:format("list of ~b", [?LISTED]), 1, fun() -> per_call(5, Ours) end,
+        [{Name, fun() -> asked(P, 5, "list", integer_to_binary(?LISTED)) end}
+            || {Name, P} <- Peers],
+        command(["lxc-ls --defined -1 -P ", Path]), {faster, 10}),
+    ok = erlxc_drv:stop(C),
+    [port_close(P) || {_, P} <- Peers].
+
+restart(Dir) ->
+    C = driver(Dir, "restarted"),
+    Ours = fun() -> {ok, _} = liblxc:start(C), true = liblxc:stop(C) end,
+    Peers = bindings(Dir ++ "/lxc", "restarted"),
+    Tool = [" -P ", Dir, "/lxc -n restarted"],
+    against(C, "start and stop", 2, fun() -> per_call(3, Ours) end,
+        [{Name, fun() -> asked(P, 3, "restart", <<"true">>) end} || {Name, P} <- Peers],
+        command(["lxc-start", Tool, " && lxc-stop -k", Tool]), {at_most, 1.0}),
+    ok = erlxc_drv:stop(C),
+    [port_close(P) || {_, P} <- Peers].
+
+%% By a template that does nothing, so that it does not hide what is around it.
+create(Dir) ->
+    Path = Dir ++ "/lxc",
+    Template = Dir ++ "/nothing",
+    ok = file:write_file(Template, "#!/bin/sh\n"),
+    ok = file:change_mode(Template, 8#755),
+    C = driver(Dir, "asked"),
+    Peers = bindings(Path, "asked"),
+    After = fun(Time) -> "" = os:cmd(["rm -r ", Path, "/created"]), Time end,
+    against(C, "create", 1, fun() -> After(created(Path, Template)) end,
+        [{Name, fun() ->
+            asked(P, 1, "open created", <<"created">>),
+            After(asked(P, 1, "create " ++ Template, <<"true">>))
+        end} || {Name, P} <- Peers],
+        fun() ->
+            Cmd = ["lxc-create -P ", Path, " -n created -t ", Template, " >/dev/null"],
+            After((command(Cmd))())
+        end, {at_most, 1.0}),
+    ok = erlxc_drv:stop(C),
+    [port_close(P) || {_, P} <- Peers].
+
+created(Path, Template) ->
+    {ok, C} = erlxc_drv:start([{name, "created"}, {path, Path}]),
+    <<"created">> = liblxc:name(C), % it is ready before it has opened the container
+    Time = per_call(1, fun() -> true = liblxc:create(C, Template, <<>>, <<>>, 0, []) end),
+    ok = erlxc_drv:stop(C),
+    Time.
+
+%% What each of the functions returns is in microseconds a call.
+against(C, Call, Trips, Ours, Peers, Command, Target) ->
+    Trip = fun() -> Trips * per_call(500, fun() -> liblxc:name(C) end) end,
+    [A, T, B | Figures] = turns(21, [Ours, Trip, Command | [F || {_, F} <- Peers]]),
+    [row(io_lib:format("~s less ~s of trips, against ~s", [Call, figure(T, us), Name]), us, A,
+        Figure, {beyond, T, 1.0}) || {{Name, _}, Figure} <- lists:zip(Peers, Figures)],
+    row([Call, ", against the command"], us, A, B, Target).
+
+command(Cmd) ->
+    fun() -> per_call(1, fun() -> os:cmd(Cmd) end) end.
+
+bindings(Path, Name) ->
+    Lua = string:trim(os:cmd("for l in lua5.4 lua5.3 lua5.2 lua5.1 lua; do "
+        "$l -e 'require \"lxc\"' 2>/dev/null && command -v $l && break; done")),
+    [{Binding, open_port({spawn_executable, Program}, [{args, [File, Path, Name]},
+        {line, 256}, binary])} || {Binding, Program, File} <- [
+            {"python3-lxc", "/usr/bin/python3", "t/bench/peer.py"},
+            {"lua-lxc", Lua, "t/bench/peer.lua"}], Program =/= ""].
+
+%% Microseconds a call; the last of N must have had the value.
+asked(Peer, N, Request, Value) ->
+    Line = [integer_to_list(N), " ", Request, "\n"],
+    per_call(1, fun() -> {eol, Value} = exchange(Peer, Line) end) / N.
+
 %% --- Containers ---------------------------------------------------------------
 
 template(Dir) ->
@@ -358,6 +464,9 @@ row(Name, Unit, Ours, Peer, {faster, Times}) ->
     print(Name, Unit, Ours, Peer, Peer / Ours, ">=", Times, Peer / Ours >= Times);
 row(Name, Unit, Ours, Peer, {at_most, Part}) ->
     print(Name, Unit, Ours, Peer, Ours / Peer, "<=", Part, Ours / Peer =< Part);
+row(Name, Unit, Ours, Peer, {beyond, Trip, Part}) ->
+    Ratio = (Ours - Trip) / Peer,
+    print(Name, Unit, Ours, Peer, Ratio, "<=", Part, Ratio =< Part);
 row(Name, Unit, Ours, Peer, {at_least, Part}) ->
     print(Name, Unit, Ours, Peer, Ours / Peer, ">=", Part, Ours / Peer >= Part).
 
@@ -365,6 +474,7 @@ print(Name, Unit, Ours, Peer, Ratio, Op, Target, Met) ->
     line([Name, figure(Ours, Unit), figure(Peer, Unit), io_lib:format("~.2f", [Ratio]),
         io_lib:format("~s ~p", [Op, Target]), case Met of true -> "ok"; false -> "miss" end]).
 
+figure(N, us) when N >= 10000 -> figure(N / 1000, ms);
 figure(N, Unit) when N < 100 -> io_lib:format("~.1f ~s", [N / 1, Unit]);
 figure(N, Unit) -> io_lib:format("~b ~s", [round(N), Unit]).
 
