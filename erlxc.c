@@ -294,9 +294,11 @@ halt_begin(void)
 	for (struct worker *w = port.workers; w != NULL; w = w->next) {
 		if (w->ended || w->role == ROLE_MONITOR)
 			continue;
+		/* One that has answered, as a starter, is about to end. */
 		if (w->role == ROLE_GUARDIAN)
 			shutdown(w->src.fd, SHUT_WR);
-		else if (w->role == ROLE_QUERY || !(w->op->flags & OP_KEEP))
+		else if (w->role == ROLE_QUERY ||
+			 (w->req != NULL && !(w->op->flags & OP_KEEP)))
 			group_kill(w->pid);
 	}
 }
@@ -1445,6 +1447,8 @@ job_fork(const struct request *req)
 	w = worker_fork(ROLE_JOB, "erlxc-job", op, NULL, &fd);
 	if (fd >= 0) {
 		op_forked(&port.x);
+		if (detached)
+			starter_main(&port.x, fd, req);
 		call_run(&port.x, fd, req);
 		_exit(0);
 	}

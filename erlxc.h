@@ -64,6 +64,7 @@ struct ward {
 	pid_t init; /* watcher, or monitor when init's life was short: its pid
 			  on the host, once it runs its program; 0 before */
 	int status; /* monitor: init's wait status when `ended` */
+	bool tried; /* monitor: liblxc's start was called */
 	bool ended; /* monitor: the container ran and came to an end */
 	bool husk;  /* creator: what is half done is ours to remove */
 	bool told;  /* port: the end of the init that was there last */
@@ -94,6 +95,7 @@ struct erlxc {
 	bool force;          /* in a worker: the monitor is not to be asked */
 	enum lifetime type;
 	bool daemonize;    /* start detached from the port */
+	bool failed;       /* the last start that was tried */
 	bool notify;       /* it has a filter now that must be listened to */
 	int grace_ms;      /* for a clean shutdown; 0: kill at once */
 	const char *level; /* liblxc's log level: "error", "debug", ... */
@@ -278,6 +280,10 @@ void call_run(struct erlxc *x, int fd, const struct request *req);
 /* The whole life of a guardian, for a request, or an idle one for NULL; `fd` is
  * its socket to the port. */
 void guardian_main(struct erlxc *x, int fd, const struct request *req)
+    __attribute__((noreturn));
+
+/* In a job: starts a container that outlives the port. */
+void starter_main(struct erlxc *x, int fd, const struct request *req)
     __attribute__((noreturn));
 
 /* In place of a guardian that was killed: does what that would have done. */
@@ -573,9 +579,9 @@ bool op_down(struct erlxc *x);
 /*
  * In the place of the container's monitor: as long as the descriptor is open
  * nobody starts it. -1: it runs, or what holds its monitor's socket did not die
- * within a while.
+ * within `ms`.
  */
-int op_claim(struct erlxc *x);
+int op_claim(struct erlxc *x, int ms);
 
 /* --- lxcops.c, for lxcdisk.c and lxclive.c ------------------------------- */
 
@@ -613,6 +619,9 @@ char *op_file(const struct erlxc *x, const char *tail);
 
 /* True when that is there, or no memory. */
 bool op_file_exists(const struct erlxc *x, const char *tail);
+
+/* Why nothing can be made in the lxcpath, which liblxc does not say; NULL: it can. */
+const char *op_path_why(const struct erlxc *x);
 
 /* Removes the container's directory when it is empty: liblxc makes it whether
  * or not it comes to put something there. */

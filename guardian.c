@@ -15,6 +15,7 @@
  *	DOWN	takes the container down
  */
 #include <sys/mman.h>
+#include <sys/prctl.h>
 #include <sys/sendfile.h>
 #include <sys/signalfd.h>
 #include <sys/wait.h>
@@ -27,6 +28,7 @@
 
 #include "erlxc.h"
 
+#define CLAIM_MS 2000    /* for who died with a monitor */
 #define DISCARD_MS 60000 /* for destroying a container unattended */
 
 enum { TASK, WATCH, DOWN, CHILDREN };
@@ -81,19 +83,20 @@ guardian_force(struct guardian *g)
 			group_kill(g->pid[i]);
 }
 
-/* Removes what a killed monitor has left, unless the container runs again: then
+/* Removes what a monitor has left, unless the container runs again: then
  * its cgroups have the same names. Who is about to start it waits for the lock.
  */
 static void
-guardian_clean(void)
+guardian_clean(int ms)
 {
 	int place;
 
 	op_lock(x);
-	place = op_claim(x);
+	place = op_claim(x, ms);
 	if (place < 0)
 		return;
-	cgroup_purge(x->ward->cgroups);
+	if (x->ward != NULL)
+		cgroup_purge(x->ward->cgroups);
 	cgroup_sweep(x->name);
 	close(place);
 }
@@ -289,9 +292,12 @@ guardian_ended(struct guardian *g, int status)
 	if (WIFSIGNALED(status)) {
 		kill(-ward->monitor, SIGKILL);
 		if (g->starts)
-			guardian_clean();
+			guardian_clean(
+			    x->ward->init > 0 ? CLAIM_MS / 10 : CLAIM_MS);
 		if (ward->husk)
 			guardian_discard();
+	} else if (ward->tried && !g->running && !ward->ended) {
+		guardian_clean(CLAIM_MS); /* liblxc leaves some */
 	}
 	op_unlock(x);
 	ward->monitor = 0;
@@ -370,6 +376,34 @@ guardian_main(struct erlxc *erlxc, int fd, const struct request *req)
 	_exit(0);
 }
 
+/*
+ * The starter of a daemonized container: a job's process, which lives until the
+ * container runs or has failed to, and another one below it that has liblxc
+ * start it. That one liblxc puts into its monitor's cgroups, which the monitor
+ * then cannot remove if its container ends first.
+ */
+void
+starter_main(struct erlxc *erlxc, int fd, const struct request *req)
+{
+	const pid_t pid = fork();
+	int status = 0;
+
+	x = erlxc;
+	if (pid <= 0) { /* without a process more: as well as it goes */
+		x->failed = true; /* until it has run */
+		call_run(x, fd, req);
+		_exit(x->failed);
+	}
+	op_lock_open(x);
+	while (waitpid(pid, &status, 0) < 0 && errno == EINTR)
+		;
+	if (WIFSIGNALED(status))
+		kill(getpid(), WTERMSIG(status));
+	prctl(PR_SET_PDEATHSIG, 0); /* the port may end now, this goes on */
+	guardian_clean(status != 0 ? CLAIM_MS : 0);
+	_exit(WEXITSTATUS(status));
+}
+
 /* In place of a guardian that was killed: its task was killed with it
  * (PDEATHSIG), the container's init with the task. What is left is removed. */
 void
@@ -384,7 +418,7 @@ guardian_recover(struct erlxc *erlxc, int fd, bool halting, int status)
 		    ward->monitor, ward->cgroups, sizeof(ward->cgroups));
 	if (ward->monitor > 0)
 		kill(-ward->monitor, SIGKILL);
-	guardian_clean();
+	guardian_clean(x->ward->init > 0 ? CLAIM_MS / 10 : CLAIM_MS);
 	if (ward->husk || (halting && x->type == TEMPORARY))
 		guardian_discard();
 	if (ward->init > 0)

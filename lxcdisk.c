@@ -764,6 +764,8 @@ op_create(struct call *call, struct lxc_container *c)
 	      : !op_is_stopped(c)                    ? "it is running"
 						     : NULL;
 	specs_get(&specs, &call->options);
+	if (x->unread && op_path_why(x) != NULL)
+		why = op_path_why(x);
 	if (why == NULL) {
 		x->ward->husk =
 		    *template != '\0' && !old && !op_file_exists(x, "/config");
@@ -773,6 +775,8 @@ op_create(struct call *call, struct lxc_container *c)
 		x->ward->husk = false; /* liblxc has cleaned up by itself */
 		if (!ok && fresh)
 			op_dir_discard(x);
+		if (!ok)
+			why = op_path_why(x);
 	}
 	op_reply_bool(call, ok, why);
 }

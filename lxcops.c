@@ -565,7 +565,6 @@ restored_to(struct erlxc *x, struct etf_reader *in)
 #define SURVEY_MAX 256             /* monitors that are asked at once */
 #define WAIT_STEP_US 20000      /* between two looks at a stopped container */
 #define ATTACH_TIMEOUT_MS 10000 /* for entering a container */
-#define CLAIM_MS 2000           /* for who died with a monitor */
 #define STOP_TIMEOUT_MS 30000   /* for what liblxc does not bound */
 #define STOP_ASK_MS 5000        /* for a container to end by its monitor */
 
@@ -782,6 +781,17 @@ op_file_exists(const struct erlxc *x, const char *tail)
 	AUTO_STRING file = op_file(x, tail);
 
 	return file == NULL || access(file, F_OK) == 0;
+}
+
+const char *
+op_path_why(const struct erlxc *x)
+{
+	static char why[PATH_MAX + 64];
+
+	if (access(x->path, W_OK) == 0)
+		return NULL;
+	snprintf(why, sizeof(why), "%s: %s", x->path, strerror(errno));
+	return why;
 }
 
 void
@@ -1013,6 +1023,7 @@ op_config_item(struct call *call, struct lxc_container *c)
 	const char *value = call->text[1]; /* NULL: to be cleared */
 	bool ok = key_current(call, value != NULL);
 	const char *key = call->text[0];
+	AUTO_STRING why = NULL;
 
 	if (!ok || key == NULL)
 		; /* of no effect */
@@ -1022,7 +1033,13 @@ op_config_item(struct call *call, struct lxc_container *c)
 		ok = include_set(c, value);
 	else
 		ok = c->set_config_item(c, key, value);
+	if (!ok)
+		why = format("%s = %.200s: %s", key ? key : "no such device",
+		    value ? value : "", strerror(errno ? errno : EINVAL));
 	op_reply_bool(call, ok, NULL);
+	log_end(call, NULL);
+	if (call->why.len == 0 && why != NULL)
+		op_fail(call, why);
 }
 
 ROW(op_clear_config, c->clear_config(c); op_reply_bool(call, true, NULL))
@@ -1060,10 +1077,13 @@ op_save_config(struct call *call, struct lxc_container *c)
 	if (own != NULL && stat(file, &st) == 0 && !S_ISREG(st.st_mode)) {
 		why = "not a regular file";
 	} else if (own && call->x->unread && strcmp(file, own) == 0) {
-		why = "the configuration on disk was never loaded";
+		why = op_path_why(call->x);
+		why = why ? why : "the configuration on disk was never loaded";
 	} else if (own != NULL) {
 		op_deadline(LOCK_WAIT_MS, 0);
 		ok = c->save_config(c, *path ? path : NULL);
+		if (!ok && *path == '\0')
+			why = op_path_why(call->x);
 	}
 	if (fresh)
 		op_dir_discard(call->x);
@@ -1217,16 +1237,17 @@ socket_address(const char *path, const char *name, struct sockaddr_un *a)
 
 /* Until it runs its program an init has its monitor's socket. */
 int
-op_claim(struct erlxc *x)
+op_claim(struct erlxc *x, int ms)
 {
 	struct sockaddr_un a;
 	const socklen_t len = socket_address(x->path, x->name, &a);
-	int left = x->ward->init > 0 ? CLAIM_MS / 10 : CLAIM_MS;
 	int fd = socket(AF_UNIX, SOCK_STREAM | SOCK_CLOEXEC, 0);
 
-	for (; fd >= 0 && len > 0 && left > 0; left -= 10) {
+	for (; fd >= 0 && len > 0; ms -= 10) {
 		if (bind(fd, (const struct sockaddr *)&a, len) == 0)
 			return fd;
+		if (ms <= 0)
+			break;
 		usleep(10000);
 	}
 	fd_free(&fd);
@@ -1536,7 +1557,14 @@ op_answered(struct call *call, int fd)
 }
 
 ROW(op_init_pid, etf_put_int(&call->result, c->init_pid(c)))
-ROW(op_reboot, op_reply_bool(call, c->reboot(c), NULL))
+
+static void
+op_reboot(struct call *call, struct lxc_container *c)
+{
+	const char *why = op_is_stopped(c) ? "not running" : NULL;
+
+	op_reply_bool(call, !why && c->reboot(c), why);
+}
 
 ROW(op_may_control, op_reply_bool(call, c->may_control(c),
 			"its monitor takes no commands of ours"))
@@ -1845,6 +1873,8 @@ op_start(struct call *call, struct lxc_container *c)
 	c->want_daemonize(c, ward == NULL);
 	if (ward != NULL) /* it would close our answer; all close in exec */
 		c->want_close_all_fds(c, false);
+	if (ward != NULL)
+		ward->tried = true;
 	ok = c->start(c, call->number, call->argv.v);
 	if (ward != NULL) {
 		ok = ok || c->error_num != 1;
@@ -1856,6 +1886,7 @@ op_start(struct call *call, struct lxc_container *c)
 		op_deadline(QUERY_TIMEOUT_MS, WORKER_TIMEOUT);
 		init = c->init_pid(c);
 	}
+	call->x->failed = !ok;
 	if (!ok)
 		op_fail(call, NULL);
 	log_end(call, ward && ok ? &init : NULL);
@@ -2248,7 +2279,13 @@ NOTHING(bool, op_watch, false)
 NOTHING(int, op_notify_fd, -1)
 NOTHING(bool, op_down, false)
 NOTHING(bool, op_discard, false)
-NOTHING(int, op_claim, -1)
+int
+op_claim(struct erlxc *x, int ms)
+{
+	(void)x;
+	return -ms; /* there is nobody's place to take */
+}
+
 NOTHING(bool, op_lock, false)
 NOTHING(void, op_lock_open, )
 NOTHING(void, op_unlock, )

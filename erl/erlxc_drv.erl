@@ -8,8 +8,10 @@
 %% {port_exited, Status}}', and whoever waits for an answer exits with that.
 %%
 %% The driver ends with its owner, the process that started it, and takes down what its
-%% container's {@link type(). type} says. It logs with the metadata `container => Name',
-%% without a domain, as logger's default handler drops those that it does not know.
+%% container's {@link type(). type} says. It logs with the metadata `container => Name';
+%% the lines of the option `log' are in the domain `[erlxc]', which logger's default
+%% handler drops unless it is told: `logger:add_handler_filter(default, erlxc, {fun
+%% logger_filters:domain/2, {log, sub, [erlxc]}})'.
 -module(erlxc_drv).
 -behaviour(gen_server).
 
@@ -59,7 +61,8 @@
 %%   `"sudo -n"'. A string is cut at its spaces; there is no shell.</dd>
 %% <dt>`progname'</dt><dd>The port program. Default: `priv/erlxc'.</dd>
 %% <dt>`errlog'</dt><dd>A file that the port appends its log lines to.</dd>
-%% <dt>`log'</dt><dd>Log lines from this level on go to {@link logger}; none.</dd>
+%% <dt>`log'</dt><dd>Log lines from this level on go to {@link logger}, in the domain
+%%   `[erlxc]'; none.</dd>
 %% <dt>`shutdown'</dt><dd>Milliseconds that a container has to shut down when
 %%   it is taken down, before it is killed. Default 5000; `brutal_kill': 0.</dd>
 %% </dl>
@@ -563,7 +566,7 @@ frame({event, Event}, #state{subscribers = Subs} = State) ->
     lists:foreach(fun(Pid) -> Pid ! {erlxc, self(), Event} end, Subs),
     State;
 frame({log, Level, Line}, State) when is_binary(Line) ->
-    log(level(Level), "~ts", [text(Line)]),
+    log(level(Level), "~ts", [text(Line)], #{domain => [erlxc]}),
     State;
 frame({progress, Id, Line}, #state{calls = Calls} = State) ->
     case Calls of
@@ -600,9 +603,10 @@ opened(_, _, _, State) -> State.
 orphan(_, {reply, {ok, Stream, _}, _}, State) -> request(0, close, [Stream], State);
 orphan(Id, Answer, _) -> log(notice, "nobody waits for ~tp: ~tp", [Id, Answer]).
 
-log(Level, Format, Args) ->
+log(Level, Format, Args) -> log(Level, Format, Args, #{}).
+log(Level, Format, Args, Meta) ->
     #{container := Name} = logger:get_process_metadata(),
-    logger:log(Level, "erlxc ~ts: " ++ Format, [Name | Args]).
+    logger:log(Level, "erlxc ~ts: " ++ Format, [Name | Args], Meta).
 unexpected(Message) -> log(warning, "unexpected: ~tp", [Message]).
 level(trace) -> debug;
 level(warn) -> warning;
