@@ -40,13 +40,14 @@ op_lock_open(struct erlxc *x)
 	    run ? run : "/.cache/lxc/run", x->path, x->name);
 	int fd;
 
-	for (char *p = file; p != NULL && (p = strchr(p + 1, '/')) != NULL;) {
+	if (file == NULL)
+		return;
+	for (char *p = strchr(file + 1, '/'); p; p = strchr(p + 1, '/')) {
 		*p = '\0';
 		mkdir(file, 0755);
 		*p = '/';
 	}
-	fd = file ? open(file, O_RDWR | O_CREAT | O_CLOEXEC | O_NOFOLLOW, 0600)
-		  : -1;
+	fd = open(file, O_RDWR | O_CREAT | O_CLOEXEC | O_NOFOLLOW, 0600);
 	x->lock = fd > 0 ? fd : 0;
 }
 
@@ -298,10 +299,19 @@ static bool
 copy(struct call *call, struct lxc_container *c, struct erlxc *to, int flags,
     const char *type, bool again)
 {
-	const int mark = copy_begin(to, again);
+	const struct erlxc *x = call->x;
 	AUTO_STRING why = NULL;
+	int mark;
 	bool ok;
 
+	/* Nobody creates what is copied to; its lock is another, or x's. */
+	if (strcmp(to->name, x->name) != 0 || strcmp(to->path, x->path) != 0)
+		to->lock = 0;
+	if (!op_lock(to)) {
+		op_fail(call, "another process is changing the other one");
+		return false;
+	}
+	mark = copy_begin(to, again);
 	if (mark < 0) {
 		why = errno != EEXIST ? format("%s - %s/%s", strerror(errno),
 					    to->path, to->name)

@@ -2135,7 +2135,8 @@ reply_busy(struct call *call)
 	static const char why[] = "another process is changing it";
 	const char *name = call->op->name;
 
-	if (strcmp(name, "start") == 0 || strncmp(name, "chroot_", 7) == 0)
+	if (strcmp(name, "start") == 0 || strcmp(name, "snapshot") == 0 ||
+	    strncmp(name, "chroot_", 7) == 0)
 		reply_error(call, "ebusy", why);
 	else
 		op_reply_bool(call, false,
@@ -2453,6 +2454,8 @@ op_run(struct call *call, struct erlxc *x, const struct op *op,
 		op->run(call, x->c);
 	}
 	number = errno;
+	if (op->flags & OP_EXCL && x->ward == NULL) /* a guardian lets go */
+		op_unlock(x);
 	if (op->flags & OP_JOB)
 		op_deadline(-1, 0);
 	log_end(call, NULL);

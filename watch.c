@@ -45,6 +45,8 @@ static struct {
 	bool runs;         /* its end was not told yet */
 	struct ward *ward; /* its guardian's, or NULL */
 	int64_t died;      /* when it was seen dead; 0: it lives */
+	pid_t over;        /* whose end its guardian has told last, */
+	int64_t told;      /* and when */
 } watch = {.init.fd = -1};
 
 #ifndef HAVE_LXC
@@ -252,7 +254,8 @@ init_tell(bool known, int status)
 }
 
 /* The death that a state comes of is told before it, if it is known already; if
- * it was too early for init to be found, there is nobody else to tell it. */
+ * it was too early for init to be found, there is nobody else to tell it, unless
+ * its guardian was sooner than the watcher. */
 void
 watch_state(const char *state, size_t len)
 {
@@ -264,6 +267,7 @@ watch_state(const char *state, size_t len)
 	if (watch.init.fd >= 0 && polled(watch.init.fd, POLLIN, 0))
 		watch.init.ready(&watch.init);
 	else if (watch.init.fd < 0 && watch.runs && port_ward(0) == NULL &&
+		 now_ms() - watch.told > HINT_MS &&
 		 strncmp(state, "STOP", 4) == 0)
 		init_tell(false, 0);
 	watch.runs = watch.runs || strcmp(state, "RUNNING") == 0;
@@ -326,6 +330,9 @@ watch_init(const struct ns_init *init)
 	if (watch.init.fd >= 0 && watch.id.pid == init->pid &&
 	    watch.id.start == init->start)
 		return;
+	/* The watcher has found it, but its guardian was sooner. */
+	if (init->pid == watch.over && polled(init->pidfd, POLLIN, 0))
+		return;
 	if (watch.init.fd >= 0)
 		init_tell(false, 0);
 	watch.id = *init;
@@ -341,6 +348,8 @@ watch_init(const struct ns_init *init)
 bool
 watch_ended(const struct ward *ward)
 {
+	watch.over = ward->init;
+	watch.told = now_ms();
 	if (watch.ward == ward && watch.init.fd >= 0)
 		init_settle();
 	if (watch.ward == ward || watch.init.fd < 0)

@@ -516,7 +516,7 @@ vocabulary() ->
         permanent, attach, console, write, eof, resize, close, ack, data, stdout, stderr, dropped,
         exit, closed, init, cgroup, label, limits, pty, stdio, setns, root, fork, session, terminal,
         user, group, caps, no_new_privs, seccomp, cd, pid, nr, arch, args, read, clear, max,
-        comment, timestamp, lxcpath, chroot_copy, chroot_dir, chroot_file,
+        comment, timestamp, lxcpath, chroot_copy, chroot_dir, chroot_file, stats, survey,
         name, uptime, addresses, cpu_us, memory, cpu, swap, pids, io, pressure,
         network, undefined, infinity, usage_us, user_us, system_us, periods, throttled,
         throttled_us, usage, peak, limit, anon, file, oom_kills, current, read_bytes, write_bytes,
