@@ -6,9 +6,9 @@ PREFIX ?= /usr/local
 VERSION := $(shell sed -n 's/^.define ERLXC_VERSION "\(.*\)"/\1/p' erlxc.h)
 APPDIR = $(DESTDIR)$(PREFIX)/lib/erlang/lib/erlxc-$(VERSION)
 
-SRC = erlxc.c start.c log.c guardian.c stream.c watch.c codec.c lxcops.c \
-	lxcdisk.c lxclive.c notify.c config.c cgroup.c monitor.c ns.c
-HDR = erlxc.h codec.h
+SRC = erlxc.c worker.c start.c log.c guardian.c stream.c watch.c codec.c args.c \
+	lxcops.c lxclist.c lxcdisk.c lxclive.c notify.c config.c cgroup.c monitor.c ns.c
+HDR = erlxc.h port.h codec.h
 OBJ = $(SRC:%.c=$(BUILD)/%.o) $(SAN:%=$(BUILD)/sanitize.o)
 ERL = $(sort $(wildcard erl/*.erl))
 BEAM = $(ERL:erl/%.erl=ebin/%.beam)

@@ -546,9 +546,6 @@ int op_ask(struct erlxc *x);
  * not yet; -1: none, liblxc is to ask. */
 int op_answered(struct call *call, int fd);
 
-/* True for a name of 1..255 bytes of [A-Za-z0-9._-], not "." or "..". */
-bool op_valid_name(const char *name);
-
 /* Fills x->path with the default lxcpath when it is NULL. */
 bool op_default_path(struct erlxc *x);
 
@@ -576,14 +573,7 @@ bool op_watch(struct erlxc *x);
  */
 bool op_down(struct erlxc *x);
 
-/*
- * In the place of the container's monitor: as long as the descriptor is open
- * nobody starts it. -1: it runs, or what holds its monitor's socket did not die
- * within `ms`.
- */
-int op_claim(struct erlxc *x, int ms);
-
-/* --- lxcops.c, for lxcdisk.c and lxclive.c ------------------------------- */
+/* --- lxcops.c, for lxclist.c, lxcdisk.c and lxclive.c -------------------- */
 
 /* The call raises a class; it failed, for this reason or (NULL) for one that
  * the log has; its result is true, or false for that reason. */
@@ -630,6 +620,18 @@ void op_dir_discard(const struct erlxc *x);
 /* x->init becomes the container's: the one that was entered last, while it lives;
  * else the one that the monitor names. Returns 0 or errno. */
 int op_init_identify(struct erlxc *x, int ms);
+
+/* The result is a list of texts. */
+void op_reply_strings(struct call *call, const struct strings *l);
+
+/* A handle that has no configuration and waits for no lock; or NULL. */
+struct lxc_container *op_bare_new(const char *name, const char *path);
+
+/* --- lxclist.c ----------------------------------------------------------- */
+
+/* Rows. */
+void op_list(struct call *call, struct lxc_container *c);
+void op_survey(struct call *call, struct lxc_container *c);
 
 /* --- lxclive.c ----------------------------------------------------------- */
 
@@ -748,7 +750,56 @@ void cgroup_put_stats(struct etf_writer *w, pid_t init);
 /* Two of those numbers, as the pairs cpu_us and memory; `init` 0: there is none. */
 void cgroup_put_usage(struct etf_writer *w, pid_t init);
 
+/* --- args.c -------------------------------------------------------------- */
+
+/* The words for enum lifetime. */
+extern const char *const op_lifetimes[3];
+
+/* Frees all; adds one, which it takes over in every case, false: no memory; for
+ * qsort(3). */
+void strings_free(struct strings *l);
+bool strings_add(struct strings *l, char *s);
+int strings_cmp(const void *a, const void *b);
+
+/* True when `name`, `len` bytes of it, is one of "A|B|C". */
+bool op_one_of(const char *states, const char *name, size_t len);
+
+/* True for a name of 1..255 bytes of [A-Za-z0-9._-], not "." or "..". */
+bool op_valid_name(const char *name);
+
+/* Erlang's name for an errno, "eio" for one that has none. Of the last errno that
+ * a reason of liblxc's names: those before it may be of things that were optional. */
+const char *op_posix_name(int number);
+const char *op_posix_in(const struct etf_writer *why);
+
+/* Reads the arguments of call->op, a letter each; false: call->in has an error. */
+bool op_args_read(struct call *call);
+
 /* --- monitor.c ---------------------------------------------------------- */
+
+/* The address that a container's monitor listens at: liblxc hashes a path that is
+ * too long. Returns its length, 0: no memory. unix(7), abstract. */
+struct sockaddr_un;
+unsigned
+monitor_address(const char *path, const char *name, struct sockaddr_un *a);
+
+/* What is behind "@" for a path that is too long; malloc'd, or NULL. */
+char *monitor_hashed(const char *path, const char *name);
+
+/* The container in `path` that listens at `sock`, one of `defined` when it is
+ * known only by its hash; malloc'd, or NULL. */
+char *monitor_owner(
+    const char *path, const char *sock, const struct strings *defined);
+
+/* The inode of the socket that x's monitor listens at, or 0. */
+unsigned long monitor_socket(struct erlxc *x);
+
+/*
+ * In the place of the container's monitor: as long as the descriptor is open
+ * nobody starts it. -1: it runs, or what holds its monitor's socket did not die
+ * within `ms`.
+ */
+int monitor_claim(struct erlxc *x, int ms);
 
 /*
  * Kills the container whose monitor listens at the socket of that inode, and the

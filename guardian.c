@@ -92,7 +92,7 @@ guardian_clean(int ms)
 	int place;
 
 	op_lock(x);
-	place = op_claim(x, ms);
+	place = monitor_claim(x, ms);
 	if (place < 0)
 		return;
 	if (x->ward != NULL)

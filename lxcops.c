@@ -1,42 +1,28 @@
 /* SPDX-License-Identifier: ISC */
 /*
  * The command table: one row a command, and the row's function. A row has its
- * arguments read and found right (args_read), acts and replies; a wrong request
+ * arguments read and found right (op_args_read), acts and replies; a wrong request
  * has cost nothing by then. This file alone calls liblxc. What its rows avoid
  * is named at each.
  */
 #include <sys/mman.h>
-#include <sys/socket.h>
 #include <sys/stat.h>
 #include <sys/time.h>
 #include <sys/un.h>
-#include <sys/wait.h>
 
-#include <ctype.h>
-#include <dirent.h>
 #include <dlfcn.h>
 #include <errno.h>
 #include <fcntl.h>
-#include <fnmatch.h>
 #include <limits.h>
 #include <net/if.h>
 #include <poll.h>
-#include <search.h>
 #include <signal.h>
-#include <stdarg.h>
-#include <stddef.h>
-#include <stdio.h>
-#include <stdlib.h>
 #include <string.h>
-#include <unistd.h>
 
 #include "erlxc.h"
 
-#define SOCKET_LISTENS 0x10000 /* of the flags in /proc/net/unix */
 #define RESULT_MAX ((16u << 20) - (64u << 10)) /* a frame, less its why */
 #define WHY_MAX (64u << 10)
-#define TEXT_MAX (1u << 20) /* a configuration value */
-#define ARGV_MAX 65536u     /* words of a command */
 
 /* --- liblxc ------------------------------------------------------------ */
 
@@ -102,384 +88,6 @@ op_fail(struct call *call, const char *why)
 		etf_put_raw(&call->why, why, strlen(why));
 }
 
-static const char *const lifetimes[] = {"temporary", "transient", "permanent"};
-
-static void
-strings_free(struct strings *l)
-{
-	for (size_t i = 0; i < l->n; i++)
-		free(l->v[i]);
-	free(l->v);
-}
-
-/* Takes `s` over, in every case. */
-static bool
-strings_add(struct strings *l, char *s)
-{
-	char **v = s ? realloc(l->v, (l->n + 2) * sizeof(*v)) : NULL;
-
-	if (v == NULL) {
-		free(s);
-		return false;
-	}
-	l->v = v;
-	v[l->n++] = s;
-	v[l->n] = NULL;
-	return true;
-}
-
-/* True when `name`, `len` bytes of it, is one of "A|B|C". */
-static bool
-one_of(const char *states, const char *name, size_t len)
-{
-	for (const char *p = states; p != NULL; p = strchr(p, '|')) {
-		p += *p == '|';
-		if (strcspn(p, "|") == len && strncmp(p, name, len) == 0)
-			return true;
-	}
-	return false;
-}
-
-/* True when every one of "A|B|C" is the name of a state. */
-static bool
-states_valid(const char *states)
-{
-	static const char all[] = "STOPPED|STARTING|RUNNING|STOPPING|ABORTING|"
-				  "FREEZING|FROZEN|THAWED";
-	size_t len;
-
-	for (;; states += len + 1) {
-		len = strcspn(states, "|");
-		if (!one_of(all, states, len))
-			return false;
-		if (states[len] == '\0')
-			return true;
-	}
-}
-
-bool
-op_valid_name(const char *name)
-{
-	const size_t len = strspn(name,
-	    "abcdefghijklmnopqrstuvwxyzABCDEFGHIJKLMNOPQRSTUVWXYZ0123456789"
-	    "._-");
-
-	return len > 0 && len <= NAME_MAX_LEN && name[len] == '\0' &&
-	       strcmp(name, ".") != 0 && strcmp(name, "..") != 0;
-}
-
-/* Of a timeout, -1 and the atom infinity are for ever. */
-static int
-get_number(struct etf_reader *in, char kind)
-{
-	char atom[16];
-	int i = 0;
-
-	if (kind == 'b' || kind == 'n' || kind == 'k')
-		return (int)etf_get_int(in, 0,
-		    kind == 'b'   ? 1
-		    : kind == 'k' ? 0x7f
-				  : INT_MAX);
-	if (kind == 'y' || (kind == 's' && etf_peek(in) != ETF_ATOM))
-		return (int)etf_get_int(in, -1, INT_MAX);
-	etf_get_atom(in, atom, sizeof(atom));
-	if (kind == 's' && strcmp(atom, "infinity") == 0)
-		return -1;
-	while (i <= PERMANENT && strcmp(atom, lifetimes[i]) != 0)
-		i++;
-	if (kind == 's' || i > PERMANENT)
-		etf_fail(in, ETF_RANGE);
-	return i;
-}
-
-/* [iodata()] */
-static void
-get_strings(struct etf_reader *in, struct strings *l)
-{
-	for (uint32_t n = etf_get_list(in, ARGV_MAX); n > 0; n--)
-		if (!strings_add(l, etf_get_string(in, TEXT_MAX)))
-			etf_fail(in, ETF_NOMEM); /* the first error stays */
-	etf_get_nil(in);
-}
-
-/* A command: [iodata()], or one iodata() as its only word; <<>>: no word. */
-static void
-get_argv(struct etf_reader *in, struct strings *argv)
-{
-	struct etf_reader ahead = *in;
-
-	if (etf_peek(in) == ETF_LIST &&
-	    (etf_get_list(&ahead, UINT32_MAX) == 0 ||
-		etf_peek(&ahead) != ETF_INTEGER))
-		get_strings(in, argv);
-	else if (!strings_add(argv, etf_get_string(in, TEXT_MAX)))
-		etf_fail(in, ETF_NOMEM);
-	else if (argv->n == 1 && *argv->v[0] == '\0')
-		free(argv->v[--argv->n]), argv->v[0] = NULL;
-}
-
-static bool
-interface_valid(const char *s)
-{
-	const size_t len = strcspn(s, "/: \t");
-
-	return len > 0 && len < IF_NAMESIZE && s[len] == '\0' &&
-	       strcmp(s, ".") != 0 && strcmp(s, "..") != 0;
-}
-
-/* True when `s` is what the letter says, see args_read(). */
-static bool
-text_valid(char kind, const char *s)
-{
-	switch (kind) {
-	case 'F':
-		return one_of("inet|inet6|", s, strlen(s));
-	case 'I':
-	case 'J':
-		return interface_valid(s) || (kind == 'J' && *s == '\0');
-	case 'G': /* with a slash it would be a file anywhere */
-		return *s != '\0' && strchr(s, '/') == NULL;
-	case 'N':
-	case 'O':
-		return op_valid_name(s) || (kind == 'O' && *s == '\0');
-	case 'A':
-	case 'P':
-		return *s == '/' || (kind == 'A' && *s == '\0');
-	case 'S':
-		return states_valid(s);
-	case 'T': /* a name with a slash leads out of the templates' directory */
-		return *s == '/' || strchr(s, '/') == NULL;
-	default:
-		return true;
-	}
-}
-
-static char *
-get_text(struct etf_reader *in, char kind)
-{
-	const bool path = strchr("APp", kind) != NULL;
-	char *s = etf_get_string(in, path ? PATH_MAX - 1 : TEXT_MAX);
-	size_t n = s ? strlen(s) : 0;
-
-	/* "/a/" is another path than "/a" to liblxc's sockets and locks. */
-	for (; path && n > 1 && s[n - 1] == '/'; n--)
-		s[n - 1] = '\0';
-	/* A newline in a configuration's key or value would be a key of its own
-	 * when that is saved and read again. */
-	for (size_t i = 0; !path && i < n; i++)
-		if (iscntrl((unsigned char)s[i]) && s[i] != '\t')
-			etf_fail(in, ETF_INVALID);
-	if (s != NULL && !text_valid(kind, s))
-		etf_fail(in, ETF_RANGE);
-	return s;
-}
-
-/* false, or {Rows, Columns}. */
-static void
-get_pty(struct etf_reader *in, struct ns_command *cmd)
-{
-	cmd->pty = etf_peek(in) != ETF_ATOM;
-	if (!cmd->pty) {
-		if (etf_get_bool(in))
-			etf_fail(in, ETF_RANGE);
-		return;
-	}
-	etf_get_tuple(in, 2);
-	cmd->rows = (unsigned short)etf_get_int(in, 1, USHRT_MAX);
-	cmd->cols = (unsigned short)etf_get_int(in, 1, USHRT_MAX);
-}
-
-/* The place of an atom in a list of words that ends with NULL. */
-static int
-get_word(struct etf_reader *in, const char *const *words)
-{
-	char atom[32];
-	int i = 0;
-
-	etf_get_atom(in, atom, sizeof(atom));
-	while (words[i] != NULL && strcmp(words[i], atom) != 0)
-		i++;
-	if (words[i] == NULL)
-		etf_fail(in, ETF_RANGE);
-	return i;
-}
-
-/* A map, whose keys are different: how a command is run. */
-static void
-get_command(struct call *call)
-{
-	static const char *const keys[] = {
-	    "cd", "user", "group", "env", "groups", "pty", "stderr", NULL};
-	static const char *const errs[] = {"separate", "stdout", "null", NULL};
-	struct etf_reader *in = call->in;
-	int key;
-
-	for (uint32_t n = etf_get_map(in, 16); n > 0; n--) {
-		key = get_word(in, keys);
-		if (key < 3)
-			call->text[key] = etf_get_string(in, PATH_MAX - 1);
-		else if (key < 5)
-			get_strings(in, key == 3 ? &call->env : &call->groups);
-		else if (key == 5)
-			get_pty(in, &call->cmd);
-		else if (in->error == ETF_OK)
-			call->cmd.err = (enum ns_err)get_word(in, errs);
-	}
-	call->cmd.cwd = call->text[0];
-	call->cmd.user = call->text[1];
-	call->cmd.group = call->text[2];
-	call->cmd.argv = call->argv.v;
-	call->cmd.env = call->env.v;
-	call->cmd.groups = call->groups.v;
-}
-
-static const struct {
-	int number;
-	const char *name;
-} posix[] = {{EIO, "eio"}, {ENOENT, "enoent"}, {EACCES, "eacces"},
-    {EPERM, "eperm"}, {EBUSY, "ebusy"}, {ENOEXEC, "enoexec"},
-    {EINVAL, "einval"}, {ENOTDIR, "enotdir"}, {EISDIR, "eisdir"},
-    {ELOOP, "eloop"}, {ENOMEM, "enomem"}, {ENOSPC, "enospc"},
-    {EMFILE, "emfile"}, {ENFILE, "enfile"}, {ENODEV, "enodev"},
-    {ENXIO, "enxio"}, {EEXIST, "eexist"}, {EAGAIN, "eagain"}, {EROFS, "erofs"},
-    {ESRCH, "esrch"}, {E2BIG, "e2big"}, {ENAMETOOLONG, "enametoolong"},
-    {EOPNOTSUPP, "enotsup"}, {EADDRINUSE, "ebusy"}, {ENOSYS, "enosys"},
-    {EFAULT, "efault"}, {EINTR, "eintr"}};
-
-/* 0: it is none of them. */
-static int
-posix_number(const char *name)
-{
-	for (size_t i = 0; i < sizeof(posix) / sizeof(*posix); i++)
-		if (strcmp(posix[i].name, name) == 0)
-			return posix[i].number;
-	return 0;
-}
-
-/* {value, V} | {errno, E} | continue: what becomes of a system call. */
-static void
-get_answer(struct etf_reader *in, struct notify_answer *answer)
-{
-	static const char *const go_on[] = {"continue", NULL};
-	static const char *const kinds[] = {"value", "errno", NULL};
-	char name[16];
-
-	answer->go_on = etf_peek(in) == ETF_ATOM;
-	if (answer->go_on) {
-		get_word(in, go_on);
-		return;
-	}
-	etf_get_tuple(in, 2);
-	if (get_word(in, kinds) == 0) {
-		answer->value = etf_get_int(in, INT64_MIN, INT64_MAX);
-	} else if (etf_peek(in) != ETF_ATOM) {
-		answer->error = (int)etf_get_int(in, 1, 4095);
-	} else {
-		etf_get_atom(in, name, sizeof(name));
-		answer->error = posix_number(name);
-		if (answer->error == 0)
-			etf_fail(in, ETF_RANGE);
-	}
-}
-
-/* A map: what is wanted of the console's log. */
-static void
-get_log(struct call *call)
-{
-	static const char *const keys[] = {"read", "clear", "max", NULL};
-	int key;
-
-	call->log.read = true;
-	for (uint32_t n = etf_get_map(call->in, 16); n > 0; n--) {
-		key = get_word(call->in, keys);
-		if (key == 2)
-			call->log.max = etf_get_uint(call->in, UINT64_MAX);
-		else
-			*(key ? &call->log.clear : &call->log.read) =
-			    etf_get_bool(call->in);
-	}
-}
-
-/* <<>>, or a map of what the row may be told beside its arguments. */
-static void
-get_options(struct etf_reader *in, char kind, struct options *o)
-{
-	static const char *const keys[][14] = {
-	    {"fstype", "dir", "zfsroot", "vg", "lv", "thinpool", "rbdname",
-		"rbdpool", "fssize", NULL},
-	    {"directory", "predump_dir", "pageserver_address",
-		"pageserver_port", "action_script", "ghost_limit", "stop",
-		"verbose", "preserves_inodes", "disable_skip_in_flight", NULL}};
-	static const int texts[] = {8, 5};
-	const int which = kind == 'm';
-	int key;
-
-	if (etf_peek(in) != ETF_MAP) {
-		if (etf_get_binary(in).len > 0)
-			etf_fail(in, ETF_TYPE);
-		return;
-	}
-	for (uint32_t n = etf_get_map(in, 16); n > 0; n--) {
-		key = get_word(in, keys[which]);
-		if (in->error != ETF_OK)
-			return;
-		if (key < texts[which]) {
-			o->text[key] = get_text(in, 't');
-		} else if (key == texts[which]) {
-			o->size = etf_get_uint(in, INT64_MAX);
-		} else {
-			o->flag[key - texts[which] - 1] = etf_get_bool(in);
-		}
-	}
-}
-
-/* The arguments, a letter each in the table. In call->number: b 0 or 1, n 0 and
- * up, k flags of a clone, l a lifetime, s a timeout, w a migration's command, y a
- * tty. In call->argv: a. In call->cmd: c, which is the only one beside a. In
- * call->data: d. In call->answer: i whose, r which. In call->log: o. In
- * call->options: B a backing store's, m a migration's, u the size, f the next
- * flag. The next of call->text: t any text, p a path, P an absolute one, A that
- * or none, F an address family or none, G a cgroup's file, I a network
- * interface, J that or none, N a container's name, O that or none, S states, T a
- * template. */
-static bool
-args_read(struct call *call)
-{
-	struct etf_reader *in = call->in;
-	static const char *const commands[] = {
-	    "pre_dump", "dump", "restore", NULL};
-	char **text = call->text;
-	bool *flag = call->options.flag;
-
-	for (const char *kind = call->op->args; *kind != '\0'; kind++)
-		if (*kind == 'a')
-			get_argv(in, &call->argv);
-		else if (*kind == 'c')
-			get_command(call);
-		else if (*kind == 'i')
-			call->answer.id = etf_get_uint(in, UINT64_MAX);
-		else if (*kind == 'r')
-			get_answer(in, &call->answer);
-		else if (*kind == 'd')
-			call->data = etf_get_binary(in);
-		else if (*kind == 'o')
-			get_log(call);
-		else if (*kind == 'B' || *kind == 'm')
-			get_options(in, *kind, &call->options);
-		else if (*kind == 'u')
-			call->options.size = etf_get_uint(in, INT64_MAX);
-		else if (*kind == 'f')
-			*flag++ = etf_get_bool(in);
-		else if (*kind == 'w')
-			call->number = get_word(in, commands);
-		else if (strchr("bklnsy", *kind) != NULL)
-			call->number = get_number(in, *kind);
-		else
-			*text++ = get_text(in, *kind);
-	etf_get_nil(in);
-	return etf_done(in);
-}
-
 /* A row that asks or does one thing. */
 #define ROW(name, reply)                                             \
 	static void name(struct call *call, struct lxc_container *c) \
@@ -489,7 +97,7 @@ args_read(struct call *call)
 	}
 
 ROW(op_name, etf_put_string(&call->result, call->x->name))
-ROW(op_type, etf_put_atom(&call->result, lifetimes[call->x->type]))
+ROW(op_type, etf_put_atom(&call->result, op_lifetimes[call->x->type]))
 ROW(op_set_type, call->x->type = (enum lifetime)call->number;
     etf_put_bool(&call->result, true))
 
@@ -561,8 +169,6 @@ restored_to(struct erlxc *x, struct etf_reader *in)
 #define FD_FILE "/proc/self/fd/%d" /* liblxc takes names only */
 #define LOG_MAX (15u << 20)        /* of a console: fits a frame */
 #define ASK_AGAIN_MS 200           /* a monitor that gave no answer */
-#define SURVEY_MS 1000             /* for a monitor's answer to a survey */
-#define SURVEY_MAX 256             /* monitors that are asked at once */
 #define WAIT_STEP_US 20000      /* between two looks at a stopped container */
 #define ATTACH_TIMEOUT_MS 10000 /* for entering a container */
 #define STOP_TIMEOUT_MS 30000   /* for what liblxc does not bound */
@@ -570,23 +176,6 @@ restored_to(struct erlxc *x, struct etf_reader *in)
 
 static int log_fd;  /* the memfd that liblxc's log goes to, or 0 */
 static bool shared; /* it is another process's still */
-
-static int
-string_cmp(const void *a, const void *b)
-{
-	return strcmp(*(char *const *)a, *(char *const *)b);
-}
-
-static const char *
-posix_name(int number)
-{
-	size_t i = sizeof(posix) / sizeof(*posix);
-
-	while (--i > 0)
-		if (posix[i].number == number)
-			break;
-	return posix[i].name;
-}
 
 void
 op_reply_bool(struct call *call, bool ok, const char *why)
@@ -611,8 +200,8 @@ reply_item(struct call *call, const char *value, const char *why)
 	}
 }
 
-static void
-reply_strings(struct call *call, const struct strings *l)
+void
+op_reply_strings(struct call *call, const struct strings *l)
 {
 	etf_put_list(&call->result, (uint32_t)l->n);
 	for (size_t i = 0; i < l->n; i++)
@@ -688,7 +277,7 @@ log_message(const char *line)
 
 	for (; text != NULL && line < head; line += len + 1) {
 		len = strcspn(line, " ");
-		if (one_of("ERROR|CRIT|ALERT|FATAL", line, len))
+		if (op_one_of("ERROR|CRIT|ALERT|FATAL", line, len))
 			return text + 3;
 	}
 	return NULL;
@@ -807,8 +396,8 @@ op_dir_discard(const struct erlxc *x)
  * is a bare one, by which the container can be stopped or destroyed: ".." in
  * its path leads to the same lock, but through a directory that does not exist
  * no configuration is found. */
-static struct lxc_container *
-bare_new(const char *name, const char *path)
+struct lxc_container *
+op_bare_new(const char *name, const char *path)
 {
 	AUTO_STRING bare = format("/.erlxc-none/..%s", path);
 	struct lxc_container *c =
@@ -845,7 +434,7 @@ op_open(struct erlxc *x)
 	}
 	if (x->c != NULL)
 		return true;
-	x->c = bare_new(x->name, x->path);
+	x->c = op_bare_new(x->name, x->path);
 	if (x->c != NULL && !absent &&
 	    !(read && translation_load(&t, x->c, file))) {
 		x->c->clear_config(x->c);
@@ -1183,285 +772,6 @@ op_get_wait_states(struct call *call, struct lxc_container *c)
 	free(names);
 }
 
-/* --- Rows: lists ------------------------------------------------------- */
-/* liblxc's own sorts its list anew for each name in it. */
-static bool
-list_defined(const char *path, struct strings *l)
-{
-	char file[NAME_MAX + sizeof("/config")];
-	const struct dirent *e;
-	DIR *d = opendir(path);
-	bool ok = d != NULL;
-
-	while (ok && (e = readdir(d)) != NULL) {
-		snprintf(file, sizeof(file), "%s/config", e->d_name);
-		if (strcmp(e->d_name, ".") != 0 &&
-		    strcmp(e->d_name, "..") != 0 &&
-		    faccessat(dirfd(d), file, F_OK, 0) == 0)
-			ok = strings_add(l, strdup(e->d_name));
-	}
-	if (d != NULL)
-		closedir(d);
-	return ok;
-}
-
-/* The socket's name for a path that is too long for one: FNV-1a of it. */
-static char *
-socket_hashed(const char *path, const char *name)
-{
-	AUTO_STRING s = format("%s/%s", path, name);
-	unsigned long long hash = 0xcbf29ce484222325;
-
-	for (const char *p = s; p != NULL && *p != '\0'; p++)
-		hash = (hash ^ (uint8_t)*p) * 0x100000001b3;
-	return format("lxc/%016llx/command", hash);
-}
-
-/* Where a container's monitor listens: liblxc hashes a path that is too long for an
- * address. The address's length, or 0: no memory. */
-static socklen_t
-socket_address(const char *path, const char *name, struct sockaddr_un *a)
-{
-	AUTO_STRING hashed = socket_hashed(path, name);
-	AUTO_STRING plain = format("%s/%s/command", path, name);
-	const size_t max = sizeof(a->sun_path) - 2;
-	const char *const s = plain && strlen(plain) <= max ? plain : hashed;
-	const size_t len = s ? strlen(s) : 0;
-
-	*a = (struct sockaddr_un){.sun_family = AF_UNIX};
-	memcpy(a->sun_path + 1, s ? s : "", len);
-	return len > 0 ? (socklen_t)(offsetof(struct sockaddr_un, sun_path) +
-				     1 + len)
-		       : 0;
-}
-
-/* Until it runs its program an init has its monitor's socket. */
-int
-op_claim(struct erlxc *x, int ms)
-{
-	struct sockaddr_un a;
-	const socklen_t len = socket_address(x->path, x->name, &a);
-	int fd = socket(AF_UNIX, SOCK_STREAM | SOCK_CLOEXEC, 0);
-
-	for (; fd >= 0 && len > 0; ms -= 10) {
-		if (bind(fd, (const struct sockaddr *)&a, len) == 0)
-			return fd;
-		if (ms <= 0)
-			break;
-		usleep(10000);
-	}
-	fd_free(&fd);
-	return -1;
-}
-
-/* The container in `path` that listens at `sock`, one of `defined` when it is
- * known only by its hash; malloc'd, or NULL. */
-static char *
-socket_owner(const char *path, const char *sock, const struct strings *defined)
-{
-	const size_t len = strlen(path);
-	char *name = NULL;
-	int end = 0;
-
-	for (size_t i = 0; i < defined->n && sock[0] != '/'; i++) {
-		AUTO_STRING hashed = socket_hashed(path, defined->v[i]);
-
-		if (hashed != NULL && strcmp(sock, hashed) == 0)
-			return strdup(defined->v[i]);
-	}
-	if (strncmp(sock, path, len) == 0 &&
-	    sscanf(sock + len, "/%m[^/]/command%n", &name, &end) == 1 &&
-	    end > 0 && sock[len + (size_t)end] == '\0' && op_valid_name(name))
-		return name;
-	free(name);
-	return NULL;
-}
-
-/* By the command sockets. liblxc's own list takes a space in the path for its
- * end, and asks the monitor of every container with a hashed socket. */
-static bool
-list_active(const char *path, struct strings *l)
-{
-	AUTO_FILE f = fopen("/proc/net/unix", "re");
-	AUTO(strings_free) struct strings defined = {0};
-	AUTO_STRING line = NULL;
-	size_t size = 0;
-	char *sock, *name;
-	bool ok = f != NULL;
-
-	list_defined(path, &defined); /* an unreadable path has none */
-	while (ok && getline(&line, &size, f) > 0) {
-		if ((sock = strchr(line, '@')) == NULL)
-			continue;
-		sock[strcspn(sock, "\n")] = '\0';
-		name = socket_owner(path, sock + 1, &defined);
-		/* A socket is there once for each of its connections. */
-		if (name != NULL &&
-		    lfind(&name, l->v, &l->n, sizeof(*l->v), string_cmp))
-			free(name);
-		else if (name != NULL)
-			ok = strings_add(l, name);
-	}
-	return ok;
-}
-
-/* list_defined_containers, list_active_containers, list_all_containers */
-static void
-op_list(struct call *call, struct lxc_container *c)
-{
-	const char *name = call->op->name, *path = call->text[0];
-	const bool defined = strncmp(name, "list_ac", 7) != 0;
-	const bool active = strncmp(name, "list_de", 7) != 0;
-	AUTO(strings_free) struct strings l = {0};
-
-	(void)c;
-	if (*path == '\0')
-		path = op_default_path(call->x) ? call->x->path : "";
-	if ((defined && !list_defined(path, &l)) ||
-	    (active && !list_active(path, &l)))
-		op_fail(call, NULL);
-	if (l.n > 0)
-		qsort(l.v, l.n, sizeof(*l.v), string_cmp);
-	reply_strings(call, &l);
-}
-
-/* --- Rows: a survey ----------------------------------------------------- */
-/* What a container's monitor says, of nothing but that. */
-struct surveyed {
-	char state[16]; /* "": it does not say */
-	pid_t monitor, init;
-};
-
-/* A container's monitor, or 0: there is none. It need not accept for that.
- * unix(7), SO_PEERCRED. */
-static pid_t
-monitor_pid(const char *path, const char *name)
-{
-	AUTO_FD fd = socket(AF_UNIX, SOCK_STREAM | SOCK_CLOEXEC, 0);
-	struct sockaddr_un a;
-	const socklen_t len = socket_address(path, name, &a);
-	struct ucred peer = {0};
-
-	if (fd >= 0 && len > 0 &&
-	    connect(fd, (const struct sockaddr *)&a, len) == 0)
-		getsockopt(fd, SOL_SOCKET, SO_PEERCRED, &peer,
-		    &(socklen_t){sizeof(peer)});
-	return peer.pid;
-}
-
-/*
- * A process for each container, since a monitor may never answer: it leaves what
- * it has learnt in `s` and ends, after SURVEY_MS at the latest, and with this
- * one. A bare handle asks as well as any, and waits for no lock.
- */
-static pid_t
-survey_fork(const char *path, const char *name, struct surveyed *s)
-{
-	const pid_t self = getpid(), pid = fork();
-	struct lxc_container *c;
-	const char *text;
-
-	if (pid != 0)
-		return pid;
-	child_begin("erlxc-survey", self, true);
-	op_deadline(SURVEY_MS, WORKER_TIMEOUT);
-	s->monitor = monitor_pid(path, name);
-	c = bare_new(name, path);
-	text = c ? op_state_of(c) : NULL;
-	if (text != NULL && strcmp(text, "STOPPED") != 0)
-		s->init = c->init_pid(c);
-	if (text != NULL)
-		snprintf(s->state, sizeof(s->state), "%s", text);
-	_exit(0);
-}
-
-static void
-survey_ask(const char *path, const struct strings *l, struct surveyed *s)
-{
-	pid_t pids[SURVEY_MAX];
-	size_t n;
-
-	for (size_t i = 0; i < l->n; i += n) {
-		for (n = 0; n < SURVEY_MAX && i + n < l->n; n++)
-			pids[n] = survey_fork(path, l->v[i + n], &s[i + n]);
-		for (size_t k = 0; k < n; k++)
-			while (pids[k] > 0 && waitpid(pids[k], NULL, 0) < 0 &&
-			       errno == EINTR)
-				;
-	}
-}
-
-/* A number, or undefined when it is none. */
-static void
-put_known(struct etf_writer *w, const char *key, int64_t n, int64_t least)
-{
-	etf_put_atom(w, key);
-	if (n >= least)
-		etf_put_int(w, n);
-	else
-		etf_put_atom(w, "undefined");
-}
-
-/* What a monitor that does not answer would have said, its child tells. */
-static void
-put_surveyed(struct etf_writer *w, const char *name, const struct surveyed *s)
-{
-	pid_t init = s && s->init > 1 ? s->init : 0;
-
-	if (s != NULL && *s->state == '\0' && s->monitor > 1)
-		init = ns_init_of(s->monitor);
-	etf_put_map(w, 7);
-	etf_put_atom(w, "name");
-	etf_put_string(w, name);
-	etf_put_atom(w, "state");
-	if (s != NULL && *s->state == '\0')
-		etf_put_atom(w, "unknown");
-	else
-		etf_put_string(w, s ? s->state : "STOPPED");
-	put_known(w, "pid", init, 2);
-	put_known(w, "uptime", init > 0 ? ns_uptime(init) : -1, 0);
-	etf_put_atom(w, "addresses");
-	ns_put_addresses(w, init);
-	cgroup_put_usage(w, init);
-}
-
-/* All containers of a path. Only those are asked that have a monitor. */
-static void
-op_survey(struct call *call, struct lxc_container *c)
-{
-	const char *path = call->text[0];
-	AUTO(strings_free) struct strings all = {0}, active = {0};
-	struct surveyed *s;
-	char **at;
-
-	(void)c;
-	if (*path == '\0')
-		path = op_default_path(call->x) ? call->x->path : "";
-	list_defined(path, &all);
-	list_active(path, &active);
-	s = mmap(NULL, (active.n + 1) * sizeof(*s), PROT_READ | PROT_WRITE,
-	    MAP_SHARED | MAP_ANONYMOUS, -1, 0);
-	if (s == MAP_FAILED) {
-		op_raise(call, "system_limit");
-		return;
-	}
-	survey_ask(path, &active, s);
-	for (size_t i = 0; i < active.n; i++)
-		if (lfind(&active.v[i], all.v, &all.n, sizeof(*all.v),
-			string_cmp) == NULL)
-			strings_add(&all, strdup(active.v[i]));
-	if (all.n > 0)
-		qsort(all.v, all.n, sizeof(*all.v), string_cmp);
-	etf_put_list(&call->result, (uint32_t)all.n);
-	for (size_t i = 0; i < all.n; i++) {
-		at = lfind(&all.v[i], active.v, &active.n, sizeof(*active.v),
-		    string_cmp);
-		put_surveyed(
-		    &call->result, all.v[i], at ? s + (at - active.v) : NULL);
-	}
-	etf_put_nil(&call->result);
-}
-
 /* --- Rows: a running container ----------------------------------------- */
 /* state, running */
 static void
@@ -1634,7 +944,7 @@ reply_array(struct call *call, char **v)
 
 	while (v != NULL && v[l.n] != NULL)
 		l.n++;
-	reply_strings(call, &l);
+	op_reply_strings(call, &l);
 	if (v == NULL && op_is_stopped(call->x->c))
 		op_fail(call, "not running");
 }
@@ -1673,7 +983,7 @@ await(struct lxc_container *c, const char *states)
 	for (;; usleep(WAIT_STEP_US)) {
 		s = op_state_of(c);
 		if (s != NULL &&
-		    (one_of(states, s, strlen(s)) ||
+		    (op_one_of(states, s, strlen(s)) ||
 			(strcmp(s, "STOPPED") != 0 && c->wait(c, states, 1))))
 			return;
 	}
@@ -1700,7 +1010,7 @@ op_wait(struct call *call, struct lxc_container *c)
 	} else if ((s = op_state_of(c)) == NULL) {
 		op_raise(call, "timeout");
 	} else {
-		op_reply_bool(call, one_of(states, s, strlen(s)), s);
+		op_reply_bool(call, op_one_of(states, s, strlen(s)), s);
 	}
 }
 
@@ -1733,40 +1043,13 @@ op_reboot2(struct call *call, struct lxc_container *c)
 	op_reply_bool(call, ok, why);
 }
 
-/* The inode of the container's command socket; 0: no monitor listens. */
-static unsigned long
-command_socket(struct erlxc *x)
-{
-	const struct strings own = {&x->name, 1};
-	AUTO_FILE f = fopen("/proc/net/unix", "re");
-	AUTO_STRING line = NULL;
-	unsigned long inode = 0;
-	size_t size = 0;
-	unsigned flags;
-	int at;
-
-	while (f != NULL && inode == 0 && getline(&line, &size, f) > 0) {
-		AUTO_STRING name = NULL;
-
-		at = 0;
-		line[strcspn(line, "\n")] = '\0';
-		if (sscanf(line, "%*s %*s %*s %x %*s %*s %lu @%n", &flags,
-			&inode, &at) == 2 &&
-		    at > 0 && flags & SOCKET_LISTENS)
-			name = socket_owner(x->path, line + at, &own);
-		if (name == NULL || strcmp(name, x->name) != 0)
-			inode = 0;
-	}
-	return inode;
-}
-
 /* liblxc returns when the monitor has let go of the socket that asked it: never,
  * if the monitor is stuck, or init ignores lxc.signal.stop. */
 static void
 op_stop(struct call *call, struct lxc_container *c)
 {
 	const bool force = call->x->force;
-	const unsigned long inode = force ? command_socket(call->x) : 0;
+	const unsigned long inode = force ? monitor_socket(call->x) : 0;
 	bool ok;
 
 	op_deadline(force ? STOP_TIMEOUT_MS : STOP_ASK_MS,
@@ -1806,35 +1089,13 @@ start_refuse(struct call *call)
 		reply_error(call, "ebusy", "it is running");
 }
 
-/* liblxc's messages begin with an errno's text where there is one. The last
- * counts: those before it may be of things that were optional. */
-static const char *
-why_errno(const struct call *call)
-{
-	const uint8_t *from = call->why.data, *at;
-	const uint8_t *const end = from + call->why.len;
-	const char *name = "eio";
-	char text[64];
-	size_t len;
-
-	for (size_t i = 0; i < sizeof(posix) / sizeof(*posix); i++) {
-		len = (size_t)snprintf(
-		    text, sizeof(text), "%s - ", strerror(posix[i].number));
-		while (from < end && (at = memmem(from, (size_t)(end - from),
-					  text, len)) != NULL) {
-			name = posix[i].name;
-			from = at + 1;
-		}
-	}
-	return name;
-}
-
 void
 op_reply_errno(struct call *call, int number, const char *why)
 {
 	op_fail(call, why);
 	log_end(call, NULL);
-	reply_error(call, why ? posix_name(number) : why_errno(call), NULL);
+	reply_error(
+	    call, why ? op_posix_name(number) : op_posix_in(&call->why), NULL);
 }
 
 /* Init gets this process's descriptors for its own, which the port made. */
@@ -1891,7 +1152,7 @@ op_start(struct call *call, struct lxc_container *c)
 		op_fail(call, NULL);
 	log_end(call, ward && ok ? &init : NULL);
 	if (!ok) {
-		reply_error(call, why_errno(call), NULL);
+		reply_error(call, op_posix_in(&call->why), NULL);
 	} else if (init <= 0) {
 		reply_error(call, "esrch", "it ended at once");
 	} else {
@@ -1944,7 +1205,7 @@ op_stats(struct call *call, struct lxc_container *c)
 	}
 	if (number != 0) {
 		etf_rewind(&call->result, 0);
-		reply_error(call, posix_name(number), "not running");
+		reply_error(call, op_posix_name(number), "not running");
 	}
 }
 
@@ -1980,7 +1241,7 @@ op_attach(struct call *call, struct lxc_container *c)
 	}
 	number = op_init_identify(call->x, QUERY_TIMEOUT_MS);
 	if (number != 0) {
-		reply_error(call, posix_name(number), "not running");
+		reply_error(call, op_posix_name(number), "not running");
 		return;
 	}
 	op_deadline(ATTACH_TIMEOUT_MS, WORKER_TIMEOUT);
@@ -1991,7 +1252,7 @@ op_attach(struct call *call, struct lxc_container *c)
 		return;
 	}
 	if (stage == NULL || (number == EBUSY && !strcmp(stage, "cgroup"))) {
-		reply_error(call, posix_name(number),
+		reply_error(call, op_posix_name(number),
 		    stage ? "it is frozen" : strerror(number));
 		return;
 	}
@@ -1999,7 +1260,7 @@ op_attach(struct call *call, struct lxc_container *c)
 	etf_put_atom(&call->result, "error");
 	etf_put_tuple(&call->result, 2);
 	etf_put_atom(&call->result, stage);
-	etf_put_atom(&call->result, posix_name(number));
+	etf_put_atom(&call->result, op_posix_name(number));
 	op_fail(call, strerror(number));
 }
 
@@ -2125,7 +1386,7 @@ op_chroot(struct call *call, struct lxc_container *c)
 	if (number == 0)
 		op_reply_bool(call, true, NULL);
 	else
-		reply_error(call, posix_name(number), strerror(number));
+		reply_error(call, op_posix_name(number), strerror(number));
 }
 
 /* Another process is changing the container. */
@@ -2210,7 +1471,7 @@ op_monitored(const struct erlxc *x)
 
 	if (name != NULL && strlen(name) >= max) {
 		free(name);
-		name = socket_hashed(x->path, x->name);
+		name = monitor_hashed(x->path, x->name);
 	}
 	len = name ? strlen(name) : 0;
 	memcpy(addr.sun_path + 1, name ? name : "", len);
@@ -2256,7 +1517,7 @@ op_find_init(struct erlxc *x, const char *state)
 {
 	const pid_t old = x->init.pid;
 
-	return one_of("RUNNING|FREEZING|FROZEN", state, strlen(state)) &&
+	return op_one_of("RUNNING|FREEZING|FROZEN", state, strlen(state)) &&
 	       op_init_identify(x, -1) == 0 && x->init.pid != old;
 }
 
@@ -2280,13 +1541,6 @@ NOTHING(bool, op_watch, false)
 NOTHING(int, op_notify_fd, -1)
 NOTHING(bool, op_down, false)
 NOTHING(bool, op_discard, false)
-int
-op_claim(struct erlxc *x, int ms)
-{
-	(void)x;
-	return -ms; /* there is nobody's place to take */
-}
-
 NOTHING(bool, op_lock, false)
 NOTHING(void, op_lock_open, )
 NOTHING(void, op_unlock, )
@@ -2440,7 +1694,7 @@ op_run(struct call *call, struct erlxc *x, const struct op *op,
 		log_clear();
 	if ((op->run == NULL || handle || op->flags & OP_JOB) && !lxc_load()) {
 		op_raise(call, "notsup");
-	} else if (!args_read(call)) {
+	} else if (!op_args_read(call)) {
 		op_raise(
 		    call, in->error == ETF_NOMEM ? "system_limit" : "badarg");
 	} else if (handle && x->c == NULL && !op_open(x)) {

@@ -8,21 +8,122 @@
  * The monitor is who holds the command socket that the kernel lists, and init is
  * its child. Both are held by descriptor before they are looked at once more.
  */
+#include <sys/socket.h>
 #include <sys/stat.h>
 #include <sys/syscall.h>
+#include <sys/un.h>
 
 #include <dirent.h>
-#include <errno.h>
 #include <poll.h>
 #include <signal.h>
 #include <string.h>
 
 #include "erlxc.h"
 
-#define MONITOR_MS 2000  /* for a monitor to end after its init */
-#define GUARDIAN_MS 2000 /* for its guardian to clean up after it */
+#define SOCKET_LISTENS 0x10000 /* of the flags in /proc/net/unix */
+#define MONITOR_MS 2000        /* for a monitor to end after its init */
+#define GUARDIAN_MS 2000       /* for its guardian to clean up after it */
 #define STEP_US 10000
 #define CGROUPS_MAX sizeof(((struct ward *)NULL)->cgroups)
+
+/* --- Its socket ---------------------------------------------------------- */
+
+/* FNV-1a of the path. */
+char *
+monitor_hashed(const char *path, const char *name)
+{
+	AUTO_STRING s = format("%s/%s", path, name);
+	unsigned long long hash = 0xcbf29ce484222325;
+
+	for (const char *p = s; p != NULL && *p != '\0'; p++)
+		hash = (hash ^ (uint8_t)*p) * 0x100000001b3;
+	return format("lxc/%016llx/command", hash);
+}
+
+unsigned
+monitor_address(const char *path, const char *name, struct sockaddr_un *a)
+{
+	AUTO_STRING hashed = monitor_hashed(path, name);
+	AUTO_STRING plain = format("%s/%s/command", path, name);
+	const size_t max = sizeof(a->sun_path) - 2;
+	const char *const s = plain && strlen(plain) <= max ? plain : hashed;
+	const size_t len = s ? strlen(s) : 0;
+
+	*a = (struct sockaddr_un){.sun_family = AF_UNIX};
+	memcpy(a->sun_path + 1, s ? s : "", len);
+	return len > 0 ? (socklen_t)(offsetof(struct sockaddr_un, sun_path) +
+				     1 + len)
+		       : 0;
+}
+
+char *
+monitor_owner(const char *path, const char *sock, const struct strings *defined)
+{
+	const size_t len = strlen(path);
+	char *name = NULL;
+	int end = 0;
+
+	for (size_t i = 0; i < defined->n && sock[0] != '/'; i++) {
+		AUTO_STRING hashed = monitor_hashed(path, defined->v[i]);
+
+		if (hashed != NULL && strcmp(sock, hashed) == 0)
+			return strdup(defined->v[i]);
+	}
+	if (strncmp(sock, path, len) == 0 &&
+	    sscanf(sock + len, "/%m[^/]/command%n", &name, &end) == 1 &&
+	    end > 0 && sock[len + (size_t)end] == '\0' && op_valid_name(name))
+		return name;
+	free(name);
+	return NULL;
+}
+
+/* Until it runs its program an init has its monitor's socket. */
+int
+monitor_claim(struct erlxc *x, int ms)
+{
+	struct sockaddr_un a;
+	const socklen_t len = monitor_address(x->path, x->name, &a);
+	int fd = socket(AF_UNIX, SOCK_STREAM | SOCK_CLOEXEC, 0);
+
+	for (; fd >= 0 && len > 0; ms -= 10) {
+		if (bind(fd, (const struct sockaddr *)&a, len) == 0)
+			return fd;
+		if (ms <= 0)
+			break;
+		usleep(10000);
+	}
+	fd_free(&fd);
+	return -1;
+}
+
+/* The inode of the container's command socket; 0: no monitor listens. */
+unsigned long
+monitor_socket(struct erlxc *x)
+{
+	const struct strings own = {&x->name, 1};
+	AUTO_FILE f = fopen("/proc/net/unix", "re");
+	AUTO_STRING line = NULL;
+	unsigned long inode = 0;
+	size_t size = 0;
+	unsigned flags;
+	int at;
+
+	while (f != NULL && inode == 0 && getline(&line, &size, f) > 0) {
+		AUTO_STRING name = NULL;
+
+		at = 0;
+		line[strcspn(line, "\n")] = '\0';
+		if (sscanf(line, "%*s %*s %*s %x %*s %*s %lu @%n", &flags,
+			&inode, &at) == 2 &&
+		    at > 0 && flags & SOCKET_LISTENS)
+			name = monitor_owner(x->path, line + at, &own);
+		if (name == NULL || strcmp(name, x->name) != 0)
+			inode = 0;
+	}
+	return inode;
+}
+
+/* --- Without its help ---------------------------------------------------- */
 
 /* The next process in /proc, 0 after the last. */
 static pid_t

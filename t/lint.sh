@@ -45,7 +45,7 @@ formatted() {
 budgets() {
 	wc -l ./*.c ./*.h | awk '$2 != "total" { n += $1 }
 	    $2 != "total" && $1 > 2000 { print $2 ": " $1 " lines, of 2000" }
-	    END { if (n > 11000) print n " lines of C, of 11000" }'
+	    END { if (n > 13500) print n " lines of C, of 13500" }'
 	cat erl/*.erl | awk 'END { if (NR > 2400)
 	    print NR " lines of Erlang, of 2400" }'
 	wc -l Makefile | awk '$1 > 160 { print "Makefile: " $1 " lines" }'
