@@ -28,7 +28,7 @@
 
 #include "erlxc.h"
 
-#define CLAIM_MS 2000    /* for who died with a monitor */
+#define CLAIM_MS 10000   /* for who died with a monitor */
 #define DISCARD_MS 60000 /* for destroying a container unattended */
 
 enum { TASK, WATCH, DOWN, CHILDREN };

@@ -54,6 +54,7 @@ end_per_group(_, _) ->
 
 %% The template's packages are kept beside it, not in the host's cache.
 debian(Config) ->
+    ct:timetrap({minutes, 8}),
     Base = proplists:get_value(base, Config),
     Dir = filename:join(Base, "debian"),
     "" = sh("mkdir ~s && echo 'lxc.net.0.type = empty' >~s/config", [Dir, Dir]),

@@ -20,7 +20,7 @@ all() ->
     [{group, lxc}].
 
 groups() ->
-    [{lxc, [], progress() ++ deadlines() ++ stuck()}].
+    [{lxc, [parallel], progress() ++ deadlines() ++ stuck()}].
 
 progress() ->
     [progress_while_it_runs, progress_bytes, progress_to_nobody, progress_of_a_failure]

@@ -20,7 +20,7 @@ all() ->
     [{group, lxc}].
 
 groups() ->
-    [{lxc, [], [decided, no_such_call, too_slow, nobody_subscribed, many_at_once, of_commands, listen_false,
+    [{lxc, [parallel], [decided, no_such_call, too_slow, nobody_subscribed, many_at_once, of_commands, listen_false,
         process_killed, listener_killed, port_killed, rebooted, ended]}].
 
 init_per_suite(Config) ->
