@@ -93,6 +93,7 @@ struct erlxc {
 	uint32_t stream;     /* the number of the one that a row opens, or 0 */
 	int port;            /* in a worker: its socket */
 	bool force;          /* in a worker: the monitor is not to be asked */
+	bool progress;       /* in a worker: its progress is wanted */
 	enum lifetime type;
 	bool daemonize;    /* start detached from the port */
 	bool failed;       /* the last start that was tried */

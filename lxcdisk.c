@@ -4,12 +4,16 @@
  * too long for one file.
  */
 #include <sys/file.h>
+#include <sys/prctl.h>
 #include <sys/sendfile.h>
 #include <sys/stat.h>
+#include <sys/syscall.h>
+#include <sys/wait.h>
 
 #include <dirent.h>
 #include <errno.h>
 #include <fcntl.h>
+#include <signal.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
@@ -26,6 +30,8 @@
 #define MARK "/.erlxc-partial"
 #define WHY_HELD "it is being created or copied"
 #define WHY_HALF "half created or copied: destroy it first"
+#define WHY_UNREAD "the configuration on disk cannot be loaded"
+#define TELL_US 100000 /* between two looks at what copies */
 
 /* --- The lock ------------------------------------------------------------ */
 /* The file that liblxc locks, and leaves. Its locks (fcntl(2)) are others, and
@@ -237,8 +243,7 @@ copy_refuse(struct erlxc *x, bool running)
 	if (p == PARTIAL_LEFT)
 		return because(EINVAL, WHY_HALF);
 	if (x->unread)
-		return because(
-		    EINVAL, "the configuration on disk cannot be loaded");
+		return because(EINVAL, WHY_UNREAD);
 	if (!c->is_defined(c) || c->lxc_conf == NULL)
 		return because(ENOENT, "not defined");
 	rootfs = op_fetch(c, c->get_config_item, "lxc.rootfs.path");
@@ -250,6 +255,74 @@ copy_refuse(struct erlxc *x, bool running)
 }
 
 /* --- Copies --------------------------------------------------------------- */
+struct busy {
+	pid_t pid;
+	unsigned long long bytes; /* that it has written */
+	char comm[32];
+};
+
+/* Of the programs that run below `pid`, the one that has written most. */
+static void
+busiest(pid_t pid, struct busy *most)
+{
+	char text[1024], *p = text, *end, io[512], *wchar;
+	struct busy b;
+
+	snprintf(io, sizeof(io), "task/%d/children", pid);
+	ns_proc_read(pid, io, text, sizeof(text));
+	for (; (b.pid = (pid_t)strtol(p, &end, 10)) > 0; p = end) {
+		if (b.pid == getpid())
+			continue;
+		ns_proc_read(b.pid, "io", io, sizeof(io));
+		wchar = strstr(io, "wchar: ");
+		b.bytes = wchar ? strtoull(wchar + 7, NULL, 10) : 0;
+		ns_proc_read(b.pid, "comm", b.comm, sizeof(b.comm));
+		b.comm[strcspn(b.comm, "\n")] = '\0';
+		if (strncmp(b.comm, "erlxc-", 6) != 0 && *b.comm != '\0' &&
+		    (most->pid == 0 || b.bytes > most->bytes))
+			*most = b;
+		busiest(b.pid, most);
+	}
+}
+
+/*
+ * A process beside a copy whose progress is wanted. liblxc keeps what its
+ * programs print to itself, and rsync prints nothing: so it tells which of them
+ * is at work, and how much that has written. It has none of the job's locks, is
+ * killed when the copy is done, and ends with the job. Returns its pid, or -1.
+ */
+static pid_t
+teller_fork(void)
+{
+	const pid_t job = getpid(), pid = fork();
+	struct busy b, last = {.pid = 0};
+
+	if (pid != 0)
+		return pid;
+	prctl(PR_SET_NAME, "erlxc-teller");
+	prctl(PR_SET_PDEATHSIG, SIGKILL);
+	syscall(SYS_close_range, 3u, ~0u, 0u);
+	for (; getppid() == job; usleep(TELL_US)) {
+		b = (struct busy){.pid = 0};
+		busiest(job, &b);
+		if (b.pid == 0 || (b.pid == last.pid && b.bytes == last.bytes))
+			continue;
+		last = b;
+		dprintf(STDOUT_FILENO, "%s: %llu bytes\n", b.comm, b.bytes);
+	}
+	_exit(0);
+}
+
+static void
+teller_end(pid_t teller)
+{
+	if (teller <= 0)
+		return;
+	kill(teller, SIGKILL);
+	while (waitpid(teller, NULL, 0) < 0 && errno == EINTR)
+		;
+}
+
 /* Takes the place for a copy, and marks it. Returns the mark, or -1 with errno.
  * It is inherited by all that copy, rsync too: while one of them lives, nobody
  * else begins with what they work at. `again`: in what hollow() has left. */
@@ -274,10 +347,12 @@ copy_make(struct call *call, struct lxc_container *c, struct erlxc *to,
     int flags, const char *type)
 {
 	const char *data = call->text[3];
+	const pid_t teller = call->x->progress ? teller_fork() : -1;
 
 	to->c = c->clone(c, to->name, to->path, flags,
 	    type && *type ? type : NULL, data && *data ? data : NULL,
 	    call->options.size, call->argv.n > 0 ? call->argv.v : NULL);
+	teller_end(teller);
 	return to->c != NULL;
 }
 
@@ -617,12 +692,26 @@ snaps_destroy(struct erlxc *x)
 	return ok;
 }
 
+/* Whoever is at work has the container's lock, too, which is ours: so what is
+ * held belongs to what was killed, and is dying, or whose keeper is gone. */
+static enum partial
+settled(const struct erlxc *x)
+{
+	enum partial p = op_partial(x);
+
+	for (int i = 0; p == PARTIAL_HELD && i < LOCK_WAIT_MS / 10; i++) {
+		usleep(10000);
+		p = op_partial(x);
+	}
+	return p;
+}
+
 /* With its snapshots, or not at all when it has some. What liblxc would refuse
  * only after they are gone, it refuses here before. */
 static void
 destroy(struct call *call, struct erlxc *x, bool snapshots)
 {
-	const enum partial p = op_partial(x);
+	const enum partial p = settled(x);
 	const bool defined = p != PARTIAL_NONE || op_file_exists(x, "/config");
 	AUTO_STRING dir = op_file(x, "");
 	AUTO_STRING used = needed(x, !snapshots), *managed = NULL;
@@ -751,6 +840,30 @@ specs_get(union specs *specs, const struct options *o)
 	s->fssize = o->size;
 }
 
+/* Why it cannot be created, by the configuration on disk, or NULL: another port
+ * may have written that since x->c was opened, which then knows of no rootfs. */
+static const char *
+create_refuse(struct erlxc *x, bool template)
+{
+	struct erlxc now = other(x, x->name, x->path);
+	AUTO_STRING there = NULL, *mine = NULL;
+	const char *why = NULL;
+
+	if (!x->c->is_defined(x->c))
+		return NULL;
+	if (op_open(&now) && !now.unread)
+		there =
+		    op_fetch(now.c, now.c->get_config_item, "lxc.rootfs.path");
+	else
+		why = WHY_UNREAD;
+	op_close(&now);
+	mine = op_fetch(x->c, x->c->get_config_item, "lxc.rootfs.path");
+	if (there != NULL && *there != '\0' &&
+	    (template || mine == NULL || *mine == '\0'))
+		why = "it exists";
+	return why;
+}
+
 /* Templates write to the log pipe (1 and 2). One that removes its configuration
  * makes liblxc crash: this process, not the port. What liblxc takes for its own
  * failed attempt it removes, so it must not begin where something is. */
@@ -767,12 +880,12 @@ op_create(struct call *call, struct lxc_container *c)
 	union specs specs;
 	bool ok = false;
 
-	why = p == PARTIAL_HELD   ? WHY_HELD
-	      : p == PARTIAL_LEFT ? WHY_HALF
-	      : x->unread         ? "the configuration on disk cannot be loaded"
+	why = p == PARTIAL_HELD                      ? WHY_HELD
+	      : p == PARTIAL_LEFT                    ? WHY_HALF
+	      : x->unread                            ? WHY_UNREAD
 	      : *template && old && c->is_defined(c) ? "it exists"
 	      : !op_is_stopped(c)                    ? "it is running"
-						     : NULL;
+				  : create_refuse(x, *template != '\0');
 	specs_get(&specs, &call->options);
 	if (x->unread && op_path_why(x) != NULL)
 		why = op_path_why(x);
@@ -792,6 +905,33 @@ op_create(struct call *call, struct lxc_container *c)
 }
 
 /* --- Checkpoints ----------------------------------------------------------- */
+/* What criu says of why, in the log that liblxc has it write: the lines there
+ * that tell of errors. Malloc'd; NULL: there is none of after `since`. */
+static char *
+criu_why(const char *dir, int command, const struct timespec *since)
+{
+	const char *action = command == MIGRATE_RESTORE    ? "restore"
+			     : command == MIGRATE_PRE_DUMP ? "pre-dump"
+							   : "dump";
+	AUTO_STRING file = format("%s/%s.log", dir, action), *line = NULL;
+	AUTO_FILE f = file ? fopen(file, "re") : NULL;
+	char *why = NULL, *text;
+	struct stat st;
+	size_t size = 0;
+
+	if (f == NULL || fstat(fileno(f), &st) < 0 || !S_ISREG(st.st_mode) ||
+	    st.st_mtim.tv_sec < since->tv_sec ||
+	    (st.st_mtim.tv_sec == since->tv_sec &&
+		st.st_mtim.tv_nsec < since->tv_nsec))
+		return NULL;
+	while (getline(&line, &size, f) > 0)
+		if ((text = strstr(line, "Error (")) != NULL) {
+			line[strcspn(line, "\n")] = '\0';
+			words_add(&why, text);
+		}
+	return why;
+}
+
 /* checkpoint, restore, migrate: by criu, which liblxc runs. What is restored has
  * a monitor that this process has forked, and that stays when it exits. */
 void
@@ -815,7 +955,10 @@ op_migrate(struct call *call, struct lxc_container *c)
 	    .verbose = o->flag[*name != 'r'],
 	    .preserves_inodes = o->flag[2],
 	    .disable_skip_in_flight = o->flag[3]};
+	AUTO_STRING criu = NULL;
 	const char *why = NULL;
+	struct timespec since;
+	bool ok;
 
 	if (opts.directory == NULL || *opts.directory != '/') {
 		op_raise(call, "badarg");
@@ -827,9 +970,11 @@ op_migrate(struct call *call, struct lxc_container *c)
 		why = WHY_HALF;
 	else if (stopped(c) != restores)
 		why = restores ? "it is running" : "not running";
-	op_reply_bool(call,
-	    !why && c->migrate(c, (unsigned)command, &opts, sizeof(opts)) == 0,
-	    why);
+	clock_gettime(CLOCK_REALTIME_COARSE, &since);
+	ok = !why && c->migrate(c, (unsigned)command, &opts, sizeof(opts)) == 0;
+	if (!ok && !why)
+		why = criu = criu_why(opts.directory, command, &since);
+	op_reply_bool(call, ok, why);
 }
 
 #endif

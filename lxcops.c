@@ -258,12 +258,19 @@ log_own(struct erlxc *x)
 		op_forked(x);
 }
 
+/* What is in the log from there on goes. */
+static void
+log_cut(off_t at)
+{
+	if (log_fd > 0 && !shared && ftruncate(log_fd, at) < 0)
+		errno = 0;
+}
+
 /* Lines of rows that succeeded are no reasons for the next failure. */
 static void
 log_clear(void)
 {
-	if (log_fd > 0 && !shared && ftruncate(log_fd, 0) < 0)
-		errno = 0;
+	log_cut(0);
 }
 
 /* The message of a line that tells of an error, else NULL. It is
@@ -497,12 +504,18 @@ op_fetch(struct lxc_container *c, op_getter *get, const char *key)
 {
 	char text[4096], *s;
 	int len = get(c, key, text, sizeof(text));
+	struct stat st = {.st_size = 0};
 
 	if (len >= 0 && (size_t)len < sizeof(text))
 		return strndup(text, (size_t)len);
-	log_clear(); /* it may have been for want of room */
+	if (log_fd > 0)
+		fstat(log_fd, &st);
 	len = get(c, key, NULL, 0);
 	s = len < 0 ? NULL : calloc(1, (size_t)len + 1);
+	if (s != NULL)
+		log_clear(); /* it was for want of room only */
+	else
+		log_cut(st.st_size); /* told once */
 	if (s != NULL && len > 0 && get(c, key, s, len + 1) < 0) {
 		free(s);
 		return NULL;

@@ -247,6 +247,7 @@ call_run(struct erlxc *x, int fd, const struct request *req)
 	x->port = fd;
 	x->stream = req->stream;
 	x->force = req->force;
+	x->progress = req->progress;
 	op_run(&call, x, req->op, &args);
 	call_send(fd, &call);
 }

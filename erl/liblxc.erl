@@ -24,7 +24,7 @@
 -export([save_config/1, save_config/2, set_config_item/3, set_config_path/2]).
 -export([call/4]).
 -export([create/6, create/7, defined/1, destroy/1, destroy_with_snapshots/1, rename/2]).
--export([clone/5, clone/8, snapshot/2, snapshot_list/1, snapshot_restore/3]).
+-export([clone/5, clone/6, clone/8, clone/9, snapshot/2, snapshot_list/1, snapshot_restore/3]).
 -export([snapshot_destroy/2, snapshot_destroy_all/1, checkpoint/4, restore/3, migrate/3]).
 -export([daemonize/2, start/1, start/3, stop/1, shutdown/2, reboot/1, freeze/1, unfreeze/1]).
 -export([state/1, running/1, init_pid/1, wait/3]).
@@ -36,11 +36,13 @@
 -export([get_global_config_item/2, get_wait_states/1, config_item_is_supported/2]).
 -export([has_api_extension/2]).
 -export_type([container/0, filter/0, bdevspec/0, clone_flag/0, snapshot/0, migration/0]).
--export_type([mount_flag/0, umount_flag/0]).
+-export_type([mount_flag/0, umount_flag/0, options/0]).
 
 -define(LIMITS, {?MODULE, limits}). % of the call/4 that this process is in
 
 -type container() :: erlxc_drv:container().
+-type options() :: [{progress, pid()} | {timeout, timeout()}].
+%% Those of {@link call/4}, as a list.
 -type filter() :: all | active | defined.
 -type mount_flag() :: ro | nosuid | nodev | noexec | sync | remount | mand | dirsync | nosymfollow
     | noatime | nodiratime | bind | rec | silent | relatime | strictatime | lazytime.
@@ -233,7 +235,7 @@ create(C, Template, Bdevtype, Bdevspec, Flags, Argv) ->
 %% @doc The same with the options of {@link call/4} as a list: `[{progress, Pid}]' sends
 %% each line that the template prints while it runs to Pid.
 -spec create(container(), iodata(), iodata(), iodata(), non_neg_integer(), [iodata()],
-    [{progress, pid()} | {timeout, timeout()}]) -> boolean().
+    options()) -> boolean().
 create(C, Template, Bdevtype, Bdevspec, Flags, Argv, Options) ->
     call(C, create, [Template, Bdevtype, Bdevspec, Flags, Argv], maps:from_list(Options)).
 
@@ -260,6 +262,11 @@ rename(C, Name) -> call(C, rename, [Name]).
 -spec clone(container(), iodata(), iodata(), [clone_flag()] | non_neg_integer(), iodata()) ->
     boolean().
 clone(C, Name, Path, Flags, Bdevtype) -> clone(C, Name, Path, Flags, Bdevtype, <<>>, 0, []).
+%% @equiv clone(C, Name, Path, Flags, Bdevtype, <<>>, 0, [], Options)
+-spec clone(container(), iodata(), iodata(), [clone_flag()] | non_neg_integer(), iodata(),
+    options()) -> boolean().
+clone(C, Name, Path, Flags, Bdevtype, Options) ->
+    clone(C, Name, Path, Flags, Bdevtype, <<>>, 0, [], Options).
 %% @doc Clones a stopped container (with `allow_running', a running one) to the container
 %% Name in the lxcpath Path (`<<>>': its own). C stays what it is: {@link erlxc_drv:start/1}
 %% opens the clone. Bdevtype: the kind of backing store, `<<>>': the same, for `snapshot'
@@ -273,6 +280,14 @@ clone(C, Name, Path, Flags, Bdevtype) -> clone(C, Name, Path, Flags, Bdevtype, <
     iodata(), non_neg_integer(), [iodata()]) -> boolean().
 clone(C, Name, Path, Flags, Bdevtype, Bdevdata, Newsize, HookArgs) ->
     call(C, clone, [Name, Path, Flags, Bdevtype, Bdevdata, Newsize, HookArgs]).
+%% @doc The same with the options of {@link call/4} as a list. Progress is a line such as
+%% `<<"rsync: 73400320 bytes">>', at most ten a second: the program that copies (or the
+%% hook that runs), and what it has written. What they print, liblxc keeps for its log.
+-spec clone(container(), iodata(), iodata(), [clone_flag()] | non_neg_integer(), iodata(),
+    iodata(), non_neg_integer(), [iodata()], options()) -> boolean().
+clone(C, Name, Path, Flags, Bdevtype, Bdevdata, Newsize, HookArgs, Options) ->
+    Args = [Name, Path, Flags, Bdevtype, Bdevdata, Newsize, HookArgs],
+    call(C, clone, Args, maps:from_list(Options)).
 
 %% --- Snapshots and checkpoints -------------------------------------------
 %% @doc Takes a snapshot of a stopped container: `snap0', `snap1', the first name that is

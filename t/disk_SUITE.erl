@@ -23,11 +23,11 @@ all() ->
 
 groups() ->
     [{lxc, [], [clone, clone_flags, clone_config, clone_path, clone_running, clone_refused,
-        clone_failed, clone_overlay, clone_hook, clone_newsize, being_copied, half_copied,
-        copy_of_another, empty_copy, clone_killed, port_killed, store_loop, store_dir, store_refused,
-        rename_unmanaged, snapshot, snapshot_names, snapshot_refused, snapshot_restore_new,
-        snapshot_overlay, restore_refused, restore_killed, destroy_snapshots,
-        destroy_refused, checkpoint_refused]}].
+        clone_failed, clone_overlay, clone_hook, clone_newsize, clone_progress, clone_timeout,
+        being_copied, half_copied, left_behind, copy_of_another, empty_copy, clone_killed,
+        port_killed, store_loop, store_dir, store_refused, store_taken, rename_unmanaged, snapshot,
+        snapshot_names, snapshot_refused, snapshot_restore_new, snapshot_overlay, restore_refused,
+        restore_killed, destroy_snapshots, destroy_refused, checkpoint_refused]}].
 
 init_per_suite(Config) ->
     erlxc_test:setup(Config).
@@ -237,14 +237,59 @@ clone_newsize(Config) ->
     ?assert(File >= Size andalso File =< Size + 4096),
     works(Config, New).
 
+%% What a clone's programs have written is told while they run, each line before the
+%% clone is done; those who did not ask are told nothing.
+clone_progress(Config) ->
+    Go = tmp(Config, "progress"),
+    Hook = waits(Config, "waiter", Go),
+    {C, Name} = defined(Config, [["lxc.hook.clone = ", Hook]]),
+    "" = sh("truncate -s 400M ~s/zeros", [rootfs(Config, Name)]),
+    [New, Other] = [name(Config), name(Config)],
+    Self = self(),
+    Clone = async(fun() -> liblxc:clone(C, New, <<>>, 0, <<>>, [{progress, Self}]) end),
+    told(C, "^rsync: [1-9][0-9]* bytes$"),
+    told(C, "^waiter: 0 bytes$"),
+    ok = file:write_file(Go, ""),
+    ?assertEqual(true, await(Clone, 10000)),
+    _ = liblxc:name(C),
+    [?assertMatch({match, _}, re:run(L, "^[^ ]+: [0-9]+ bytes$")) || L <- progress(C)],
+    ?assert(liblxc:clone(C, Other, <<>>, 0, <<>>, <<>>, 0, [], [])),
+    ?assertEqual([], progress(C)),
+    ?assertError(badarg, liblxc:clone(C, name(Config), <<>>, 0, <<>>, [{progress, someone}])),
+    ?assertError(badarg, liblxc:clone(C, name(Config), <<>>, 0, <<>>, progress)).
+
+%% Waits for a line of that form.
+told(C, Form) ->
+    receive
+        {erlxc, C, {progress, Line}} -> re:run(Line, Form) =/= nomatch orelse told(C, Form)
+    after 10000 -> error({no_progress, Form})
+    end.
+
+progress(C) ->
+    receive {erlxc, C, {progress, Line}} -> [Line | progress(C)] after 0 -> [] end.
+
+%% A hook that says that it runs, and then waits for the file Go.
+waits(Config, Name, Go) ->
+    script(Config, Name, [": > " ++ Go ++ ".on",
+        "while [ ! -e " ++ Go ++ " ]; do sleep 0.05; done"]).
+
+%% A clone whose caller does not wait any longer comes to its end.
+clone_timeout(Config) ->
+    Go = tmp(Config, "timeout"),
+    {C, _} = defined(Config, [["lxc.hook.clone = ", waits(Config, "late", Go)]]),
+    New = name(Config),
+    ok = erlxc_drv:subscribe(C),
+    ?assertError(timeout, liblxc:clone(C, New, <<>>, 0, <<>>, [{timeout, 300}])),
+    ok = file:write_file(Go, ""),
+    receive {erlxc, C, {finished, clone, true, <<>>}} -> ok after 10000 -> error(unfinished) end,
+    works(Config, New).
+
 %% --- Cut short ---------------------------------------------------------------
 
 %% While it is copied to, a container cannot be started, created, copied or destroyed.
 being_copied(Config) ->
     Go = tmp(Config, "go"),
-    Hook = script(Config, "waits", [": > " ++ Go ++ ".on",
-        "while [ ! -e " ++ Go ++ " ]; do sleep 0.05; done"]),
-    {C, Name} = defined(Config, [["lxc.hook.clone = ", Hook]]),
+    {C, Name} = defined(Config, [["lxc.hook.clone = ", waits(Config, "waits", Go)]]),
     New = name(Config),
     Clone = async(fun() -> liblxc:clone(C, New, <<>>, 0, <<>>) end),
     eventually(fun() -> filelib:is_file(Go ++ ".on") end, 10000),
@@ -260,28 +305,60 @@ being_copied(Config) ->
     works(Config, New),
     works(Config, Name).
 
-%% The hook of a copy whose process was killed goes on; then what is there is known
-%% for half, and is removed.
+%% A copy whose process is killed ends with all that it runs: what is there is known for
+%% half, and is removed at once.
 half_copied(Config) ->
-    Go = tmp(Config, "half"),
-    Hook = script(Config, "stays", [": > " ++ Go ++ ".on",
-        "while [ ! -e " ++ Go ++ " ]; do sleep 0.05; done"]),
-    {C, Name} = defined(Config, [["lxc.hook.clone = ", Hook]]),
+    {C, Name, New, Go, Clone} = at_hook(Config, "half"),
     Tree = tree(rootfs(Config, Name)),
-    New = name(Config),
-    Clone = async(fun() -> liblxc:clone(C, New, <<>>, 0, <<>>) end),
-    eventually(fun() -> filelib:is_file(Go ++ ".on") end, 10000),
+    Hook = hook(Go),
     signal(child(port_pid(Name), <<"erlxc-job">>), "KILL"),
     ?assertEqual({raised, error, {crashed, 9}}, await(Clone, 10000)),
     N = driver(Config, New),
-    refused(N, "being", fun() -> liblxc:destroy(N) end),
-    ok = file:write_file(Go, ""),
+    ?assert(filelib:is_file(filename:join([path(Config), New, ?MARK]))),
     eventually(fun() -> half(C, New) end, 10000),
+    ?assertEqual({error, ebusy}, liblxc:start(N)),
+    ?assert(liblxc:destroy(N)),
+    ?assertNot(alive(Hook)),
+    ?assertNot(is_there(Config, New)),
+    ?assertEqual(Tree, tree(rootfs(Config, Name))),
+    works(Config, Name).
+
+%% When the port is killed before, nobody ends the copy's hook: it goes on, and what it
+%% works at stays until it is done.
+left_behind(Config) ->
+    {C, Name, New, Go, Clone} = at_hook(Config, "left"),
+    Tree = tree(rootfs(Config, Name)),
+    Port = port_pid(Name),
+    Job = child(Port, <<"erlxc-job">>),
+    signal(Port, "KILL"),
+    _ = await(Clone, 10000),
+    signal(Job, "KILL"),
+    [N, D] = [driver(Config, X) || X <- [New, Name]],
+    refused(N, "being", fun() -> liblxc:destroy(N) end),
+    ?assert(alive(hook(Go))),
+    ok = file:write_file(Go, ""),
+    eventually(fun() -> half(D, New) end, 10000),
     ?assertEqual({error, ebusy}, liblxc:start(N)),
     ?assert(liblxc:destroy(N)),
     ?assertNot(is_there(Config, New)),
     ?assertEqual(Tree, tree(rootfs(Config, Name))),
+    ?assertExit(_, liblxc:state(C)),
     works(Config, Name).
+
+%% A clone that is at its hook, which waits for the file Go.
+at_hook(Config, Mark) ->
+    Go = tmp(Config, Mark),
+    {C, Name} = defined(Config, [["lxc.hook.clone = ", script(Config, Mark ++ ".hook",
+        ["echo $$ > " ++ Go ++ ".pid", "mv " ++ Go ++ ".pid " ++ Go ++ ".on",
+            "while [ ! -e " ++ Go ++ " ]; do sleep 0.05; done"])]]),
+    New = name(Config),
+    Clone = async(fun() -> liblxc:clone(C, New, <<>>, 0, <<>>) end),
+    eventually(fun() -> filelib:is_file(Go ++ ".on") end, 10000),
+    {C, Name, New, Go, Clone}.
+
+hook(Go) ->
+    {ok, Pid} = file:read_file(Go ++ ".on"),
+    binary_to_integer(string:trim(Pid)).
 
 %% Nobody is at work at New any more, which is not whole.
 half(C, New) ->
@@ -422,6 +499,20 @@ store_refused(Config) ->
     [?assertError(badarg, Create("loop", Spec)) || Spec <- [#{frob => "x"}, #{fssize => "1"},
         #{fssize => -1}, #{fstype => 1}, #{lvm => "x"}, <<"x">>, [{fstype, "ext4"}],
         #{fstype => <<"a", 0>>}]].
+
+%% A create by a handle from before another port made the container is refused, and
+%% harms nothing: whatever the storage of either, with a template or without.
+store_taken(Config) ->
+    [begin
+        Name = name(Config),
+        [C, Late] = [driver(Config, Name) || _ <- [1, 2]],
+        ?assert(liblxc:set_config_item(C, "lxc.net.0.type", "empty")),
+        ?assert(liblxc:create(C, "busybox", Type, #{fssize => 32 bsl 20}, 0, [])),
+        [refused(D, "exists", fun() -> liblxc:create(D, T, B, #{fssize => 32 bsl 20}, 0, []) end)
+            || {D, T, B} <- [{Late, "busybox", "loop"}, {Late, "busybox", <<>>}, {Late, <<>>, <<>>},
+                {C, "busybox", "loop"}]],
+        works(Config, Name)
+    end || Type <- ["loop", "dir"]].
 
 %% A rootfs that is not liblxc's to remove keeps its container, as it is.
 rename_unmanaged(Config) ->
