@@ -662,6 +662,9 @@ void op_unlock(struct erlxc *x);
  * half-created one too. */
 bool op_discard(struct erlxc *x);
 
+/* The same with its snapshots, unless clones depend on it. */
+bool op_remove(struct erlxc *x);
+
 /* For a watcher: true when the container has a monitor. Waits until the state
  * is another than `last` ("": for any); it may be `last` when it cannot be had.
  * Finds the init of a container in that state: true when x->init is another. */

@@ -259,7 +259,7 @@ guardian_forward(struct guardian *g)
 /* Destroys what is defined, or half created, in a child that can be killed: a
  * hook or a storage tool may hang. A directory may take its time. */
 static void
-guardian_discard(void)
+guardian_discard(bool husk)
 {
 	const pid_t self = getpid();
 	int p[2];
@@ -270,7 +270,7 @@ guardian_discard(void)
 	if (pid == 0) {
 		child_begin("erlxc-discard", self, true);
 		op_forked(x);
-		op_discard(x);
+		husk ? op_discard(x) : op_remove(x);
 		_exit(0);
 	}
 	close(p[1]);
@@ -295,7 +295,7 @@ guardian_ended(struct guardian *g, int status)
 			guardian_clean(
 			    x->ward->init > 0 ? CLAIM_MS / 10 : CLAIM_MS);
 		if (ward->husk)
-			guardian_discard();
+			guardian_discard(true);
 	} else if (ward->tried && !g->running && !ward->ended) {
 		guardian_clean(CLAIM_MS); /* liblxc leaves some */
 	}
@@ -372,7 +372,7 @@ guardian_main(struct erlxc *erlxc, int fd, const struct request *req)
 		guardian_children(&g);
 	}
 	if (g.port < 0 && g.policy == TEMPORARY)
-		guardian_discard();
+		guardian_discard(false);
 	_exit(0);
 }
 
@@ -420,7 +420,7 @@ guardian_recover(struct erlxc *erlxc, int fd, bool halting, int status)
 		kill(-ward->monitor, SIGKILL);
 	guardian_clean(x->ward->init > 0 ? CLAIM_MS / 10 : CLAIM_MS);
 	if (ward->husk || (halting && x->type == TEMPORARY))
-		guardian_discard();
+		guardian_discard(ward->husk);
 	if (ward->init > 0)
 		guardian_exited(fd);
 	call_lost(&call, status);

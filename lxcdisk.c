@@ -692,6 +692,16 @@ snaps_destroy(struct erlxc *x)
 	return ok;
 }
 
+bool
+op_remove(struct erlxc *x)
+{
+	AUTO_STRING used = op_open(x) ? needed(x, false) : NULL;
+
+	if (used == NULL)
+		snaps_destroy(x);
+	return op_discard(x);
+}
+
 /* Whoever is at work has the container's lock, too, which is ours: so what is
  * held belongs to what was killed, and is dying, or whose keeper is gone. */
 static enum partial

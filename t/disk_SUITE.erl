@@ -26,7 +26,7 @@ groups() ->
         clone_failed, clone_overlay, clone_hook, clone_newsize, clone_progress, clone_timeout,
         being_copied, half_copied, left_behind, copy_of_another, empty_copy, clone_killed,
         port_killed, store_loop, store_dir, store_refused, store_taken, rename_unmanaged, snapshot,
-        snapshot_names, snapshot_refused, snapshot_restore_new, snapshot_overlay, restore_refused,
+        snapshot_names, temporary, snapshot_refused, snapshot_restore_new, snapshot_overlay, restore_refused,
         restore_killed, destroy_snapshots, destroy_refused, checkpoint_refused]}].
 
 init_per_suite(Config) ->
@@ -529,6 +529,14 @@ rename_unmanaged(Config) ->
     ?assert(liblxc:destroy_with_snapshots(C)).
 
 %% --- Snapshots ---------------------------------------------------------------
+
+%% A temporary container is gone with its snapshots.
+temporary(Config) ->
+    {C, Name} = defined(Config),
+    {ok, <<"snap0">>} = liblxc:snapshot(C, <<>>),
+    ?assert(liblxc:type(C, temporary)),
+    ok = erlxc_drv:stop(C),
+    ?assertNot(is_there(Config, Name)).
 
 %% A snapshot has its comment and its time, and brings back what has been changed.
 snapshot(Config) ->
