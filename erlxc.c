@@ -157,7 +157,7 @@ source_want(struct source *src, uint32_t events)
 {
 	struct epoll_event ev = {.events = events, .data.ptr = src};
 
-	if (src->fd < 0 || (src->events == events && !(events & EPOLLET)))
+	if (src->fd < 0 || src->events == events)
 		return;
 	src->events = events;
 	epoll_ctl(port.epoll, EPOLL_CTL_MOD, src->fd, &ev);
@@ -541,8 +541,10 @@ input_ready(struct source *src)
 		port.inlen += (size_t)n;
 	else if (n == 0 || (errno != EAGAIN && errno != EINTR))
 		halt_begin();
-	if (port.inlen == port.incap || src->got & (EPOLLHUP | EPOLLRDHUP))
-		source_want(src, INPUT_EVENTS);
+	if (port.inlen < port.incap && !(src->got & (EPOLLHUP | EPOLLRDHUP)))
+		return;
+	src->events = 0; /* it is armed anew */
+	source_want(src, INPUT_EVENTS);
 }
 
 /* --- The loop ---------------------------------------------------------- */
