@@ -64,10 +64,12 @@ struct ward {
 	pid_t init; /* watcher, or monitor when init's life was short: its pid
 			  on the host, once it runs its program; 0 before */
 	int status; /* monitor: init's wait status when `ended` */
-	bool tried; /* monitor: liblxc's start was called */
-	bool ended; /* monitor: the container ran and came to an end */
-	bool husk;  /* creator: what is half done is ours to remove */
-	bool told;  /* port: the end of the init that was there last */
+	int64_t tried; /* monitor: when liblxc's start was called, or 0 */
+	int64_t over;  /* guardian: when the monitor was no more, or 0 */
+	bool ended;    /* monitor: the container ran and came to an end, and */
+	pid_t last;    /* whose end that was; 0: not known */
+	bool husk;     /* creator: what is half done is ours to remove */
+	pid_t told;    /* port: the init whose end was told, or 0 */
 	/* watcher: the monitor's /proc/PID/cgroup, then init's */
 	char cgroups[3072];
 };
@@ -437,8 +439,9 @@ void notify_serve(struct erlxc *x, int port) __attribute__((noreturn));
  * none. */
 struct source *watcher_fork(void);
 
-/* The ward of the guardian above this init, of any above one for 0; or NULL. */
-struct ward *port_ward(pid_t init);
+/* The ward of the guardian above this init, for 0 of that whose container was
+ * there at that time; or NULL. */
+struct ward *port_ward(pid_t init, int64_t at);
 
 /* --- watch.c ------------------------------------------------------------ */
 
@@ -448,10 +451,10 @@ void watcher_main(struct erlxc *x, int fd) __attribute__((noreturn));
 /* The control words `watch` and `unwatch`. False: it is neither. */
 bool watch_command(uint32_t id, const char *name);
 
-/* True for the watcher's socket. It has told a state, `len` bytes with the NUL;
- * it has found init, which stays the caller's; it has ended. */
+/* True for the watcher's socket. It has told a state; it has found init, which
+ * stays the caller's; it has ended. */
 bool watch_is(const struct source *worker);
-void watch_state(const char *state, size_t len);
+void watch_state(const void *data, size_t len);
 void watch_init(const struct ns_init *init);
 void watch_lost(bool failed);
 
@@ -667,9 +670,10 @@ bool op_remove(struct erlxc *x);
 
 /* For a watcher: true when the container has a monitor. Waits until the state
  * is another than `last` ("": for any); it may be `last` when it cannot be had.
+ * `at`: when it was asked for.
  * Finds the init of a container in that state: true when x->init is another. */
 bool op_monitored(const struct erlxc *x);
-const char *op_next_state(struct erlxc *x, const char *last);
+const char *op_next_state(struct erlxc *x, const char *last, int64_t *at);
 bool op_find_init(struct erlxc *x, const char *state);
 
 /* Rows. */
@@ -787,13 +791,21 @@ struct sockaddr_un;
 unsigned
 monitor_address(const char *path, const char *name, struct sockaddr_un *a);
 
-/* What is behind "@" for a path that is too long; malloc'd, or NULL. */
-char *monitor_hashed(const char *path, const char *name);
-
 /* The container in `path` that listens at `sock`, one of `defined` when it is
  * known only by its hash; malloc'd, or NULL. */
 char *monitor_owner(
     const char *path, const char *sock, const struct strings *defined);
+
+/*
+ * True when what is connected to, in a container's monitor's place, may be its
+ * monitor: any user of the host can listen there before the container is
+ * started, and answer with any pid. unix(7), SO_PEERCRED.
+ */
+bool monitor_trusted(int fd, const char *path);
+
+/* True when somebody listens in the place of x's monitor who is not trusted.
+ * Blocks as the monitor does. */
+bool monitor_foreign(const struct erlxc *x);
 
 /* The inode of the socket that x's monitor listens at, or 0. */
 unsigned long monitor_socket(struct erlxc *x);

@@ -288,6 +288,7 @@ guardian_ended(struct guardian *g, int status)
 	struct ward *ward = x->ward;
 	struct call call;
 
+	ward->over = now_ms();
 	guardian_force(g);
 	if (WIFSIGNALED(status)) {
 		kill(-ward->monitor, SIGKILL);
@@ -419,6 +420,7 @@ guardian_recover(struct erlxc *erlxc, int fd, bool halting, int status)
 	if (ward->monitor > 0)
 		kill(-ward->monitor, SIGKILL);
 	guardian_clean(x->ward->init > 0 ? CLAIM_MS / 10 : CLAIM_MS);
+	ward->over = now_ms();
 	if (ward->husk || (halting && x->type == TEMPORARY))
 		guardian_discard(ward->husk);
 	if (ward->init > 0)

@@ -97,8 +97,8 @@ struct surveyed {
 	pid_t monitor, init;
 };
 
-/* A container's monitor, or 0: there is none. It need not accept for that.
- * unix(7), SO_PEERCRED. */
+/* A container's monitor, or 0: there is none, or another user listens there. It
+ * need not accept for that. unix(7), SO_PEERCRED. */
 static pid_t
 monitor_pid(const char *path, const char *name)
 {
@@ -108,7 +108,8 @@ monitor_pid(const char *path, const char *name)
 	struct ucred peer = {0};
 
 	if (fd >= 0 && len > 0 &&
-	    connect(fd, (const struct sockaddr *)&a, len) == 0)
+	    connect(fd, (const struct sockaddr *)&a, len) == 0 &&
+	    monitor_trusted(fd, path))
 		getsockopt(fd, SOL_SOCKET, SO_PEERCRED, &peer,
 		    &(socklen_t){sizeof(peer)});
 	return peer.pid;
@@ -131,7 +132,7 @@ survey_fork(const char *path, const char *name, struct surveyed *s)
 	child_begin("erlxc-survey", self, true);
 	op_deadline(SURVEY_MS, WORKER_TIMEOUT);
 	s->monitor = monitor_pid(path, name);
-	c = op_bare_new(name, path);
+	c = s->monitor > 0 ? op_bare_new(name, path) : NULL;
 	text = c ? op_state_of(c) : NULL;
 	if (text != NULL && strcmp(text, "STOPPED") != 0)
 		s->init = c->init_pid(c);

@@ -169,6 +169,7 @@ restored_to(struct erlxc *x, struct etf_reader *in)
 #define FD_FILE "/proc/self/fd/%d" /* liblxc takes names only */
 #define LOG_MAX (15u << 20)        /* of a console: fits a frame */
 #define ASK_AGAIN_MS 200           /* a monitor that gave no answer */
+#define WAIT_MAX_S 64              /* that a monitor is waited for at once */
 #define WAIT_STEP_US 20000      /* between two looks at a stopped container */
 #define ATTACH_TIMEOUT_MS 10000 /* for entering a container */
 #define STOP_TIMEOUT_MS 30000   /* for what liblxc does not bound */
@@ -832,12 +833,10 @@ op_ask(struct erlxc *x)
 {
 	struct question q = {.command = 3};
 	const struct ucred self = {getpid(), getuid(), getgid()};
-	struct sockaddr_un sun = {.sun_family = AF_UNIX};
-	const size_t size = sizeof(sun.sun_path) - 2;
+	struct sockaddr_un a;
+	const socklen_t len = monitor_address(x->path, x->name, &a);
 	const int fd =
 	    socket(AF_UNIX, SOCK_STREAM | SOCK_NONBLOCK | SOCK_CLOEXEC, 0);
-	const int len =
-	    snprintf(sun.sun_path + 1, size, "%s/%s/command", x->path, x->name);
 	union {
 		struct cmsghdr head;
 		char bytes[CMSG_SPACE(sizeof(self))];
@@ -851,10 +850,9 @@ op_ask(struct erlxc *x)
 	    .msg_controllen = sizeof(control)};
 
 	memcpy(CMSG_DATA(&control.head), &self, sizeof(self));
-	if (x->c != NULL && (size_t)len < size && fd >= 0 &&
-	    connect(fd, (struct sockaddr *)&sun,
-		(socklen_t)(offsetof(struct sockaddr_un, sun_path) + 1 +
-			    (size_t)len)) == 0 &&
+	if (x->c != NULL && len > 0 && fd >= 0 &&
+	    connect(fd, (const struct sockaddr *)&a, len) == 0 &&
+	    monitor_trusted(fd, x->path) &&
 	    sendmsg(fd, &msg, MSG_NOSIGNAL) == (ssize_t)sizeof(q))
 		return fd;
 	if (fd >= 0)
@@ -987,18 +985,25 @@ op_set_cgroup_item(struct call *call, struct lxc_container *c)
 
 /* Returns in one of the states or never: the caller has a deadline. liblxc's
  * wait looks for a stopped container's monitor once a second and fails when the
- * container stops; here it only waits for what a monitor says. */
+ * container stops; here it only waits for what a monitor says. A client that gives
+ * up stays in the monitor's list, with a descriptor that is somebody else's by
+ * then: it does so ever less often. Not never: when the monitor ends between
+ * question and wait, liblxc looks for the next one for ever. */
 static void
 await(struct lxc_container *c, const char *states)
 {
 	const char *s;
 
-	for (;; usleep(WAIT_STEP_US)) {
+	for (int seconds = 1;; usleep(WAIT_STEP_US)) {
 		s = op_state_of(c);
-		if (s != NULL &&
-		    (op_one_of(states, s, strlen(s)) ||
-			(strcmp(s, "STOPPED") != 0 && c->wait(c, states, 1))))
+		if (s != NULL && op_one_of(states, s, strlen(s)))
 			return;
+		if (s == NULL || strcmp(s, "STOPPED") == 0)
+			continue;
+		if (c->wait(c, states, seconds))
+			return;
+		if (seconds < WAIT_MAX_S)
+			seconds *= 2;
 	}
 }
 
@@ -1148,7 +1153,7 @@ op_start(struct call *call, struct lxc_container *c)
 	if (ward != NULL) /* it would close our answer; all close in exec */
 		c->want_close_all_fds(c, false);
 	if (ward != NULL)
-		ward->tried = true;
+		ward->tried = now_ms();
 	ok = c->start(c, call->number, call->argv.v);
 	if (ward != NULL) {
 		ok = ok || c->error_num != 1;
@@ -1164,6 +1169,8 @@ op_start(struct call *call, struct lxc_container *c)
 	if (!ok)
 		op_fail(call, NULL);
 	log_end(call, ward && ok ? &init : NULL);
+	if (ward != NULL)
+		ward->last = init;
 	if (!ok) {
 		reply_error(call, op_posix_in(&call->why), NULL);
 	} else if (init <= 0) {
@@ -1189,6 +1196,8 @@ op_init_identify(struct erlxc *x, int ms)
 	x->init.pid = 0;
 	log_own(x);
 	op_deadline(ms, WORKER_TIMEOUT);
+	if (monitor_foreign(x))
+		return EACCES;
 	pid = x->c->init_pid(x->c);
 	number = pid > 1 ? ns_identify(pid, &x->init) : ESRCH;
 	if (number == 0 && x->c->init_pid(x->c) != pid) {
@@ -1475,21 +1484,12 @@ op_down(struct erlxc *x)
 bool
 op_monitored(const struct erlxc *x)
 {
-	struct sockaddr_un addr = {.sun_family = AF_UNIX};
-	AUTO_STRING name = format("%s/%s/command", x->path, x->name);
+	struct sockaddr_un a;
+	const socklen_t len = monitor_address(x->path, x->name, &a);
 	AUTO_FD fd =
 	    socket(AF_UNIX, SOCK_STREAM | SOCK_NONBLOCK | SOCK_CLOEXEC, 0);
-	const size_t max = sizeof(addr.sun_path) - 2;
-	size_t len;
 
-	if (name != NULL && strlen(name) >= max) {
-		free(name);
-		name = monitor_hashed(x->path, x->name);
-	}
-	len = name ? strlen(name) : 0;
-	memcpy(addr.sun_path + 1, name ? name : "", len);
-	len += offsetof(struct sockaddr_un, sun_path) + 1;
-	return connect(fd, (struct sockaddr *)&addr, (socklen_t)len) == 0 ||
+	return connect(fd, (const struct sockaddr *)&a, len) == 0 ||
 	       errno != ECONNREFUSED;
 }
 
@@ -1499,7 +1499,7 @@ op_monitored(const struct erlxc *x)
  * not say; the question for it is not answered while a monitor cleans up, but
  * then init is dead. THAWED is no state, RUNNING follows. */
 const char *
-op_next_state(struct erlxc *x, const char *last)
+op_next_state(struct erlxc *x, const char *last, int64_t *at)
 {
 	static const char *const states[] = {"STOPPED", "STARTING", "RUNNING",
 	    "STOPPING", "ABORTING", "FREEZING", "FROZEN"};
@@ -1513,6 +1513,7 @@ op_next_state(struct erlxc *x, const char *last)
 		}
 	log_clear();
 	x->c->wait(x->c, others, -1);
+	*at = now_ms();
 	if (x->init.pid > 0 && polled(x->init.pidfd, POLLIN, 0)) {
 		fd_free(&x->init.pidfd);
 		x->init.pid = 0;
@@ -1571,6 +1572,7 @@ op_answered(struct call *call, int fd)
 #define op_deadline(ms, status) (void)0
 #define log_clear() (void)0
 #define answers(c) true
+#define monitor_foreign(x) ((void)(x), false)
 #define reply_busy(call) (void)(call)
 #define log_end(call, init) (void)(call)
 
@@ -1692,6 +1694,24 @@ op_find(const char *name, uint32_t arity, bool *known)
 	return NULL;
 }
 
+/* What may ask the monitor asks no other user's process: liblxc would believe it
+ * whom to signal and where to write. `stop` asks to be stopped, no more. */
+static bool
+believed(const struct erlxc *x, const struct op *op)
+{
+	bool foreign;
+
+	if (op->flags & OP_BARE || !(op->flags & (OP_QUERY | OP_JOB)) ||
+	    strcmp(op->name, "stop") == 0)
+		return true;
+	if (op->flags & OP_JOB)
+		op_deadline(QUERY_TIMEOUT_MS, WORKER_TIMEOUT);
+	foreign = monitor_foreign(x);
+	if (op->flags & OP_JOB)
+		op_deadline(-1, 0);
+	return !foreign;
+}
+
 void
 op_run(struct call *call, struct erlxc *x, const struct op *op,
     struct etf_reader *in)
@@ -1713,6 +1733,9 @@ op_run(struct call *call, struct erlxc *x, const struct op *op,
 		    call, in->error == ETF_NOMEM ? "system_limit" : "badarg");
 	} else if (handle && x->c == NULL && !op_open(x)) {
 		op_raise(call, "system_limit");
+	} else if (!believed(x, op)) {
+		op_fail(call, "another user listens in its monitor's place");
+		op_raise(call, "timeout");
 	} else if (op->flags & OP_STILL && !answers(x->c)) {
 		op_raise(call, "timeout");
 	} else if (op->flags & OP_EXCL && !op_lock(x)) {

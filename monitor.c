@@ -5,7 +5,7 @@
  * else to ask.
  *
  * Names prove nothing: a cgroup or a process title may be another container's.
- * The monitor is who holds the command socket that the kernel lists, and init is
+ * The monitor is who holds the command socket that the kernel knows, and init is
  * its child. Both are held by descriptor before they are looked at once more.
  */
 #include <sys/socket.h>
@@ -14,22 +14,26 @@
 #include <sys/un.h>
 
 #include <dirent.h>
+#include <linux/netlink.h>
+#include <linux/rtnetlink.h>
+#include <linux/sock_diag.h>
+#include <linux/unix_diag.h>
+#include <netinet/tcp.h>
 #include <poll.h>
 #include <signal.h>
 #include <string.h>
 
 #include "erlxc.h"
 
-#define SOCKET_LISTENS 0x10000 /* of the flags in /proc/net/unix */
-#define MONITOR_MS 2000        /* for a monitor to end after its init */
-#define GUARDIAN_MS 2000       /* for its guardian to clean up after it */
+#define MONITOR_MS 2000  /* for a monitor to end after its init */
+#define GUARDIAN_MS 2000 /* for its guardian to clean up after it */
 #define STEP_US 10000
 #define CGROUPS_MAX sizeof(((struct ward *)NULL)->cgroups)
 
 /* --- Its socket ---------------------------------------------------------- */
 
-/* FNV-1a of the path. */
-char *
+/* FNV-1a of the path: what is behind "@" for one that is too long; malloc'd. */
+static char *
 monitor_hashed(const char *path, const char *name)
 {
 	AUTO_STRING s = format("%s/%s", path, name);
@@ -45,7 +49,7 @@ monitor_address(const char *path, const char *name, struct sockaddr_un *a)
 {
 	AUTO_STRING hashed = monitor_hashed(path, name);
 	AUTO_STRING plain = format("%s/%s/command", path, name);
-	const size_t max = sizeof(a->sun_path) - 2;
+	const size_t max = sizeof(a->sun_path) - 3; /* liblxc's */
 	const char *const s = plain && strlen(plain) <= max ? plain : hashed;
 	const size_t len = s ? strlen(s) : 0;
 
@@ -96,30 +100,86 @@ monitor_claim(struct erlxc *x, int ms)
 	return -1;
 }
 
-/* The inode of the container's command socket; 0: no monitor listens. */
+/* Root's, our own user's, or that of the lxcpath's owner, who could as well have
+ * written the container's configuration. */
+bool
+monitor_trusted(int fd, const char *path)
+{
+	struct ucred peer = {.uid = (uid_t)-1};
+	socklen_t len = sizeof(peer);
+	struct stat st;
+
+	if (getsockopt(fd, SOL_SOCKET, SO_PEERCRED, &peer, &len) < 0)
+		return false;
+	return peer.uid == 0 || peer.uid == geteuid() ||
+	       (stat(path, &st) == 0 && peer.uid == st.st_uid);
+}
+
+/* A monitor with a full queue is waited for. */
+bool
+monitor_foreign(const struct erlxc *x)
+{
+	AUTO_FD fd = socket(AF_UNIX, SOCK_STREAM | SOCK_CLOEXEC, 0);
+	struct sockaddr_un a;
+	const socklen_t len = monitor_address(x->path, x->name, &a);
+
+	return fd >= 0 && len > 0 &&
+	       connect(fd, (const struct sockaddr *)&a, len) == 0 &&
+	       !monitor_trusted(fd, x->path);
+}
+
+/* The socket's inode when a message of the kernel's is about one that is bound to
+ * the address, else 0. */
+static unsigned long
+socket_at(
+    const struct nlmsghdr *head, const struct sockaddr_un *a, size_t address)
+{
+	const struct unix_diag_msg *m = NLMSG_DATA(head);
+	const size_t fixed = NLMSG_ALIGN(sizeof(*m));
+	const struct rtattr *attr = (const void *)((const char *)m + fixed);
+	long left = (long)head->nlmsg_len - (long)NLMSG_LENGTH(fixed);
+
+	for (; RTA_OK(attr, left); attr = RTA_NEXT(attr, left))
+		if (attr->rta_type == UNIX_DIAG_NAME &&
+		    RTA_PAYLOAD(attr) == address &&
+		    memcmp(RTA_DATA(attr), a->sun_path, address) == 0)
+			return m->udiag_ino;
+	return 0;
+}
+
+/* The inode of the container's command socket; 0: no monitor listens. Not from
+ * /proc/net/unix, where a name with a newline makes lines of its own.
+ * sock_diag(7) */
 unsigned long
 monitor_socket(struct erlxc *x)
 {
-	const struct strings own = {&x->name, 1};
-	AUTO_FILE f = fopen("/proc/net/unix", "re");
-	AUTO_STRING line = NULL;
+	struct {
+		struct nlmsghdr head;
+		struct unix_diag_req req;
+	} ask = {{.nlmsg_len = sizeof(ask),
+		     .nlmsg_type = SOCK_DIAG_BY_FAMILY,
+		     .nlmsg_flags = NLM_F_REQUEST | NLM_F_DUMP},
+	    {.sdiag_family = AF_UNIX,
+		.udiag_states = 1 << TCP_LISTEN,
+		.udiag_show = UDIAG_SHOW_NAME}};
+	AUTO_FD fd =
+	    socket(AF_NETLINK, SOCK_RAW | SOCK_CLOEXEC, NETLINK_SOCK_DIAG);
+	struct sockaddr_un a;
+	const size_t len = monitor_address(x->path, x->name, &a);
+	const size_t address = len - offsetof(struct sockaddr_un, sun_path);
+	struct nlmsghdr answer[2048], *head;
 	unsigned long inode = 0;
-	size_t size = 0;
-	unsigned flags;
-	int at;
+	ssize_t n;
 
-	while (f != NULL && inode == 0 && getline(&line, &size, f) > 0) {
-		AUTO_STRING name = NULL;
-
-		at = 0;
-		line[strcspn(line, "\n")] = '\0';
-		if (sscanf(line, "%*s %*s %*s %x %*s %*s %lu @%n", &flags,
-			&inode, &at) == 2 &&
-		    at > 0 && flags & SOCKET_LISTENS)
-			name = monitor_owner(x->path, line + at, &own);
-		if (name == NULL || strcmp(name, x->name) != 0)
-			inode = 0;
-	}
+	if (len == 0 || send(fd, &ask, sizeof(ask), 0) != sizeof(ask))
+		return 0;
+	while (inode == 0 && (n = recv(fd, answer, sizeof(answer), 0)) > 0)
+		for (head = answer; NLMSG_OK(head, n) && inode == 0;
+		     head = NLMSG_NEXT(head, n)) {
+			if (head->nlmsg_type != SOCK_DIAG_BY_FAMILY)
+				return 0; /* the end, or an error */
+			inode = socket_at(head, &a, address);
+		}
 	return inode;
 }
 

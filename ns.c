@@ -244,8 +244,26 @@ ns_put_addresses(struct etf_writer *w, pid_t pid)
 	etf_put_nil(w);
 }
 
+/* True when an interface's line before `line` begins as that does, up to and with
+ * the colon. */
+static bool
+interface_told(const char *text, const char *line, size_t len)
+{
+	const char *at = text + 1;
+
+	while (at < line &&
+	       (at = memmem(at, (size_t)(line - at), line, len)) != NULL) {
+		if (at[-1] == ' ' || at[-1] == '\n')
+			return true;
+		at++;
+	}
+	return false;
+}
+
 /* The interfaces of /proc/net/dev, after its two lines of heads: NAME, a colon
- * and 16 numbers. The pairs of a map to `w`, if that is one; their number. */
+ * and 16 numbers. The pairs of a map to `w`, if that is one; their number. The
+ * container may rename one while it is read, in pieces: a name comes twice then,
+ * and a map with that is no term. */
 static uint32_t
 put_interfaces(struct etf_writer *w, const char *text)
 {
@@ -260,12 +278,13 @@ put_interfaces(struct etf_writer *w, const char *text)
 	/* The last line may be half of one, without its end. */
 	for (; strchr(line, '\n') != NULL; line = strchr(line, '\n') + 1) {
 		colon = line + strcspn(line, ":\n");
-		if (*colon != ':')
+		name = line + strspn(line, " ");
+		if (*colon != ':' ||
+		    interface_told(text, name, (size_t)(colon - name) + 1))
 			continue;
 		n++;
 		if (w == NULL)
 			continue;
-		name = line + strspn(line, " ");
 		p = (char *)colon + 1;
 		for (int i = 0; i < 16; i++)
 			v[i] = strtoull(p, &p, 10);
@@ -1920,8 +1939,10 @@ ns_node(const struct ns_init *init, const char *path, const struct stat *node,
 
 	snprintf(text, sizeof(text), "/proc/%d/root", (int)init->pid);
 	root = open(text, O_PATH | O_DIRECTORY | O_CLOEXEC);
-	if (root < 0 || fstat(root, &owner) < 0 || !ns_same(init))
+	if (root < 0 || fstat(root, &owner) < 0)
 		return errno;
+	if (!ns_same(init))
+		return ESRCH;
 	if (snprintf(text, sizeof(text), "%s", path) >= (int)sizeof(text))
 		return ENAMETOOLONG;
 	dir = parent_open(root, text, make ? &owner : NULL, &name);

@@ -29,6 +29,7 @@ struct worker {
 	int fds[4];              /* that have come with the message */
 	int nfds;
 	bool released; /* a guardian without duties: may end */
+	bool former;   /* of the container's name or path before */
 	bool stale;    /* retired: ends after the call it is in */
 	bool ended;    /* reaped; freed at the end of the turn */
 };

@@ -42,19 +42,26 @@ static struct {
 	int64_t retry;         /* no other watcher before */
 	struct source init;    /* its pidfd, or -1 */
 	struct ns_init id;
-	bool runs;         /* its end was not told yet */
 	struct ward *ward; /* its guardian's, or NULL */
 	int64_t died;      /* when it was seen dead; 0: it lives */
-	pid_t over;        /* whose end its guardian has told last, */
-	int64_t told;      /* and when */
+	bool runs;         /* one without a guardian, not found yet */
+	bool anew;         /* it is another container's watch now */
+	int64_t at;        /* when the last state was asked for */
+	int64_t over;      /* until when guardians have told all ends */
 } watch = {.init.fd = -1};
 
 #ifndef HAVE_LXC
 /* Without liblxc every container is stopped. */
 #define op_monitored(x) ((void)(x), false)
-#define op_next_state(x, last) (last)
+#define op_next_state(x, last, at) ((void)(at), (last))
 #define op_find_init(x, state) false
 #endif
+
+/* What the watcher tells. */
+struct seen {
+	int64_t at; /* when it has asked */
+	char state[STATE_MAX];
+};
 
 /* --- The watcher ------------------------------------------------------- */
 
@@ -74,16 +81,18 @@ static const struct {
 
 /* Tells a state, and first what the container has passed unseen. */
 static void
-watcher_tell(int fd, const char *state, const char *last)
+watcher_tell(int fd, int64_t at, const char *state, const char *last)
 {
+	struct seen seen = {.at = at};
 	struct call call;
 
 	for (size_t i = 0; i < sizeof(passed) / sizeof(*passed); i++)
 		if (*last != '\0' && strcmp(passed[i].state, state) == 0 &&
 		    strstr(passed[i].after, last) == NULL)
-			watcher_tell(fd, passed[i].before, last);
+			watcher_tell(fd, at, passed[i].before, last);
 	call_init(&call, OP_STATE);
-	etf_put_raw(&call.result, state, strlen(state) + 1);
+	snprintf(seen.state, sizeof(seen.state), "%s", state);
+	etf_put_raw(&call.result, &seen, sizeof(seen));
 	call_send(fd, &call);
 }
 
@@ -116,9 +125,10 @@ watcher_main(struct erlxc *x, int fd)
 {
 	const int hints = inotify_init1(IN_CLOEXEC | IN_NONBLOCK);
 	AUTO_STRING config = format("%s/%s/config", x->path, x->name);
-	char last[STATE_MAX];
+	char last[STATE_MAX] = "";
 	const char *now;
-	int64_t soon = now_ms() + HINT_MS;
+	bool found;
+	int64_t at, soon = now_ms() + HINT_MS;
 	int ms;
 
 	if (x->init.pid > 0)
@@ -127,18 +137,21 @@ watcher_main(struct erlxc *x, int fd)
 	x->port = fd;
 	if (x->c == NULL && !op_open(x))
 		_exit(WORKER_LIMIT);
-	memcpy(last, watch.state, sizeof(last));
+	if (!watch.anew || is_stopped(watch.state))
+		memcpy(last, watch.state, sizeof(last));
 	for (;;) {
+		at = now_ms();
 		if ((*last == '\0' || is_stopped(last)) && !op_monitored(x))
 			now = "STOPPED";
 		else
 			now = is_stopped(last) ? "STARTING"
-					       : op_next_state(x, last);
+					       : op_next_state(x, last, &at);
 		if (strcmp(now, last) != 0) {
-			if (op_find_init(x, now))
+			found = op_find_init(x, now);
+			watcher_tell(fd, at, now, last);
+			if (found)
 				worker_born(
 				    x, STREAM_CONSOLE, 0, (int[]){-1, -1, -1});
-			watcher_tell(fd, now, last);
 			soon = now_ms() + HINT_MS;
 		}
 		snprintf(last, sizeof(last), "%s", now);
@@ -197,6 +210,21 @@ watch_hint(void)
 		watch_wake();
 }
 
+/* A guardian's init is known without its monitor, which may be stuck. */
+static void
+watch_guarded(void)
+{
+	const struct ward *ward = port_ward(0, now_ms());
+	struct ns_init init;
+
+	if (watch.init.fd >= 0 || ward == NULL || ward->init == 0 ||
+	    ns_identify(ward->init, &init) != 0)
+		return;
+	if (ns_parent(init.pid) == ward->monitor)
+		watch_init(&init);
+	fd_free(&init.pidfd);
+}
+
 bool
 watch_command(uint32_t id, const char *name)
 {
@@ -214,6 +242,8 @@ watch_command(uint32_t id, const char *name)
 	}
 	*watch.wanted = on;
 	port_answer(id, NULL);
+	if (on)
+		watch_guarded();
 	if (!on) {
 		watch.answer = 0;
 		watch_wake();
@@ -239,6 +269,14 @@ init_over(void)
 	watch.runs = false;
 }
 
+/* It may be found again. */
+static void
+init_forget(void)
+{
+	init_over();
+	watch.id.pid = 0;
+}
+
 static void
 init_tell(bool known, int status)
 {
@@ -250,28 +288,41 @@ init_tell(bool known, int status)
 	frame_end();
 	init_over();
 	if (watch.ward != NULL)
-		watch.ward->told = true;
+		watch.ward->told = watch.id.pid;
+}
+
+/* Who has it from a guardian, or will have. */
+static bool
+guarded(int64_t at)
+{
+	return at <= watch.over || port_ward(0, at) != NULL;
 }
 
 /* The death that a state comes of is told before it, if it is known already; if
- * it was too early for init to be found, there is nobody else to tell it, unless
- * its guardian was sooner than the watcher. */
+ * it was too early for init to be found, and there is no guardian, there is
+ * nobody else to tell it. */
 void
-watch_state(const char *state, size_t len)
+watch_state(const void *data, size_t len)
 {
 	const bool first = watch.state[0] == '\0';
+	struct seen seen;
 
-	if (len == 0 || len > sizeof(watch.state) || state[len - 1] != '\0' ||
-	    strcmp(state, watch.state) == 0)
+	if (len != sizeof(seen))
+		return;
+	memcpy(&seen, data, len);
+	watch.at = seen.at;
+	watch.anew = false;
+	if (strcmp(seen.state, watch.state) == 0)
 		return;
 	if (watch.init.fd >= 0 && polled(watch.init.fd, POLLIN, 0))
 		watch.init.ready(&watch.init);
-	else if (watch.init.fd < 0 && watch.runs && port_ward(0) == NULL &&
-		 now_ms() - watch.told > HINT_MS &&
-		 strncmp(state, "STOP", 4) == 0)
+	else if (watch.init.fd < 0 && watch.runs &&
+		 strncmp(seen.state, "STOP", 4) == 0)
 		init_tell(false, 0);
-	watch.runs = watch.runs || strcmp(state, "RUNNING") == 0;
-	memcpy(watch.state, state, len);
+	if (strcmp(seen.state, "RUNNING") == 0 &&
+	    (first || strcmp(watch.state, "STARTING") == 0))
+		watch.runs = !guarded(seen.at);
+	memcpy(watch.state, seen.state, sizeof(watch.state));
 	if (!first || watch.late)
 		tell_state();
 	if (first && watch.answer != 0)
@@ -286,7 +337,7 @@ watch_lost(bool failed)
 	watch.retry = failed ? now_ms() + RETRY_MS : 0;
 	if (!*watch.wanted) {
 		watch.state[0] = '\0';
-		init_over();
+		init_forget();
 	}
 }
 
@@ -297,6 +348,8 @@ watch_renew(void)
 		shutdown(watch.worker->fd, SHUT_WR);
 	watch.worker = NULL;
 	watch.retry = 0;
+	watch.anew = true;
+	init_forget();
 }
 
 /* --- The port: init's end ---------------------------------------------- */
@@ -324,42 +377,57 @@ init_ready(struct source *src)
 	init_settle();
 }
 
+/* One that is found when it is dead is its guardian's to tell, who may have done
+ * so. Of two, the first has ended: if no guardian will, nobody else tells it. */
 void
 watch_init(const struct ns_init *init)
 {
-	if (watch.init.fd >= 0 && watch.id.pid == init->pid &&
-	    watch.id.start == init->start)
+	struct ward *ward = port_ward(init->pid, 0);
+
+	if ((watch.id.pid == init->pid && watch.id.start == init->start) ||
+	    (ward != NULL && ward->told == init->pid))
 		return;
-	/* The watcher has found it, but its guardian was sooner. */
-	if (init->pid == watch.over && polled(init->pidfd, POLLIN, 0))
+	if (ward != NULL && ward->over != 0 && ward->over <= watch.over)
+		ward = NULL;
+	if (ward == NULL && guarded(watch.at) && polled(init->pidfd, POLLIN, 0))
 		return;
 	if (watch.init.fd >= 0)
+		init_settle();
+	if (watch.init.fd >= 0 && (watch.ward == NULL || watch.ward == ward))
 		init_tell(false, 0);
+	init_over();
 	watch.id = *init;
-	watch.runs = true;
-	watch.ward = port_ward(init->pid);
-	if (watch.ward != NULL)
-		watch.ward->told = false;
+	watch.ward = ward;
+	if (ward != NULL)
+		ward->told = 0;
 	watch.init.fd = watch.id.pidfd = fcntl(init->pidfd, F_DUPFD_CLOEXEC, 3);
 	if (!source_add(&watch.init, EPOLLIN, init_ready))
 		source_close(&watch.init);
 }
 
+/* Of an end that was told already, or that the kernel knows and a monitor that
+ * was killed does not. What is open may be one that has rebooted before. */
 bool
 watch_ended(const struct ward *ward)
 {
-	watch.over = ward->init;
-	watch.told = now_ms();
-	if (watch.ward == ward && watch.init.fd >= 0)
+	const bool open = watch.ward == ward && watch.init.fd >= 0;
+
+	watch.over = ward->over;
+	if (open && ward->last != watch.id.pid)
 		init_settle();
-	if (watch.ward == ward || watch.init.fd < 0)
+	if (open && watch.init.fd >= 0 && ward->last != watch.id.pid &&
+	    ward->last != 0)
+		init_tell(false, 0);
+	if (open)
 		init_over();
-	return !ward->told;
+	return ward->told == 0 || (ward->last != 0 && ward->last != ward->told);
 }
 
 void
 watch_forget(const struct ward *ward)
 {
+	if (ward != NULL && ward->over > watch.over)
+		watch.over = ward->over; /* of a start that has failed */
 	if (watch.ward == ward)
 		watch.ward = NULL;
 }

@@ -430,6 +430,8 @@ static void
 guard_renew(void)
 {
 	watch_renew();
+	for (struct worker *w = port.workers; w != NULL; w = w->next)
+		w->former = true;
 	if (port.x.init.pid > 0) /* another container's now */
 		fd_free(&port.x.init.pidfd);
 	port.x.init.pid = 0;
@@ -523,16 +525,23 @@ watcher_fork(void)
 	return w ? &w->src : NULL;
 }
 
+static bool
+ward_had(const struct ward *ward, int64_t at)
+{
+	return ward->tried != 0 && ward->tried <= at &&
+	       (ward->over == 0 || at <= ward->over);
+}
+
 struct ward *
-port_ward(pid_t init)
+port_ward(pid_t init, int64_t at)
 {
 	const pid_t parent = init > 0 ? ns_parent(init) : -1;
 
 	for (struct worker *w = port.workers; w != NULL; w = w->next)
-		if (w->ward != NULL && !w->ended &&
-		    (init == 0 ? w->op && w->req == NULL
-			       : w->ward->init == init ||
-				     w->ward->monitor == parent))
+		if (w->ward != NULL &&
+		    (init == 0 ? ward_had(w->ward, at)
+			       : !w->ended && (w->ward->init == init ||
+						  w->ward->monitor == parent)))
 			return w->ward;
 	return NULL;
 }
@@ -617,9 +626,8 @@ worker_bore(struct worker *w, const void *data)
 	for (int i = 0; i < BORN_FDS; i++)
 		if (fds[i] == BORN_FDS)
 			n = fds[i] = -1;
-	/* A watcher that was given up may know another container's. */
-	if (fds[3] >= 0 && w->req == NULL && !watch_is(&w->src))
-		fd_free(&fds[3]);
+	if (fds[3] >= 0 && w->former)
+		fd_free(&fds[3]); /* another container's */
 	if (fds[3] >= 0) {
 		if (port.x.init.pid > 0)
 			fd_free(&port.x.init.pidfd);
@@ -714,7 +722,7 @@ worker_messages(struct worker *w)
 		else if (call.verdict == OP_EVENT)
 			worker_event(w, &call);
 		else if (call.verdict == OP_STATE && watch_is(&w->src))
-			watch_state((char *)call.result.data, m.result);
+			watch_state(call.result.data, m.result);
 		else if (w->req != NULL)
 			worker_reply(w, &call);
 	}
@@ -793,7 +801,7 @@ listener_ended(struct worker *w, int status)
 	if (WIFSIGNALED(status) &&
 	    (req == NULL || strcmp(req->op->name, "seccomp_listen") != 0))
 		listen_unasked();
-	while (!WIFSIGNALED(status) && w->req != NULL)
+	while (status == 0 && w->req != NULL)
 		request_run(request_take(&w->req));
 }
 

@@ -234,8 +234,8 @@ create(C, Template, Bdevtype, Bdevspec, Flags, Argv) ->
     call(C, create, [Template, Bdevtype, Bdevspec, Flags, Argv]).
 %% @doc The same with the options of {@link call/4} as a list: `[{progress, Pid}]' sends
 %% each line that the template prints while it runs to Pid.
--spec create(container(), iodata(), iodata(), iodata(), non_neg_integer(), [iodata()],
-    options()) -> boolean().
+-spec create(container(), iodata(), iodata(), <<>> | bdevspec(), non_neg_integer(),
+    [iodata()], options()) -> boolean().
 create(C, Template, Bdevtype, Bdevspec, Flags, Argv, Options) ->
     call(C, create, [Template, Bdevtype, Bdevspec, Flags, Argv], maps:from_list(Options)).
 

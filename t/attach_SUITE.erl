@@ -32,7 +32,7 @@ groups() ->
             like_weak_init, root_of_init, errors, not_running, environment, descriptors,
             users, hostile_databases, ptys_run_out, descriptors_run_out, working_directory,
             program_overwritten, spied_upon, namespaces_fail, steps_fail, entering_stuck,
-            container_restarts, {group, debian}]},
+            container_restarts, other_path, {group, debian}]},
         {debian, [], [like_init_debian]}].
 
 init_per_suite(Config) ->
@@ -576,3 +576,29 @@ container_restarts(Config) ->
     ?assertMatch({ok, _}, erlxc:run(C, ["true"])),
     ok = erlxc_drv:stop(C),
     eventually(fun() -> is([], erlxc_test:leftovers(Name, Config)) end, 5000).
+
+%% When another lxcpath is set, commands are entered in the container there, though the
+%% init of the one before was known, or is told of a little later.
+other_path(Config) ->
+    Name = container(Config, ["lxc.uts.name = one"]),
+    Dir = tmp(Config, "other_path"),
+    "" = sh("mkdir ~s && cp -a ~s/~s ~s/ && sed -i 's,~s/,~s/,; s/= one/= two/' ~s/~s/config",
+        [Dir, path(Config), Name, Dir, path(Config), Dir, Dir, Name]),
+    {ok, D} = erlxc_drv:start([{name, Name}, {path, Dir}, {progname, program()}]),
+    C = driver(Config, Name),
+    [Init, _] = [erlxc_test:start(X) || X <- [C, D]],
+    Host = fun() -> output(C, ["/bin/cat", "/proc/sys/kernel/hostname"], []) end,
+    ?assertEqual(<<"one\n">>, Host()),
+    ?assert(liblxc:set_config_path(C, Dir)),
+    ?assertEqual(<<"two\n">>, Host()),
+    ?assert(liblxc:set_config_path(C, path(Config))),
+    Monitor = erlxc_test:ppid(Init),
+    signal(Monitor, "STOP"),
+    {Pid, _} = Late = async(fun() -> attach(C, ["/bin/true"], #{}) end),
+    eventually(fun() -> {status, waiting} =:= process_info(Pid, status) end, 2000),
+    ?assert(liblxc:set_config_path(C, Dir)),
+    signal(Monitor, "CONT"),
+    ?assertMatch({ok, _, _}, await(Late, 10000)),
+    ?assertEqual(<<"two\n">>, Host()),
+    ?assert(liblxc:set_config_path(C, path(Config))),
+    [ok = erlxc_drv:stop(X) || X <- [D, C]].

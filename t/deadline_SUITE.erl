@@ -32,7 +32,8 @@ deadlines() ->
 
 stuck() ->
     [queries_time_out, disk_times_out, stop_stuck, stop_stuck_frozen, stop_stuck_daemonized,
-        stop_of_others, stop_one_of_two, stop_ignored, stop_with_hook, owner_of_stuck_dies].
+        stop_of_others, stop_one_of_two, squatted, squatted_silently, stop_ignored,
+        stop_with_hook, listen_stuck, owner_of_stuck_dies].
 
 init_per_suite(Config) ->
     erlxc_test:setup(Config).
@@ -99,7 +100,9 @@ stuck(Config, Lines) ->
 %% started again.
 gone(Config, C, Name) ->
     Port = port_pid(Name),
-    ?assertEqual([], [L || L <- leftovers(Name, Config), not of_port(L, Port)]),
+    eventually(fun() ->
+        is([], [L || L <- leftovers(Name, Config), not of_port(L, Port)])
+    end, 3000),
     ?assertEqual(<<"STOPPED">>, liblxc:state(C)),
     Init = start(C),
     ?assertEqual(<<"RUNNING">>, liblxc:state(C)),
@@ -394,8 +397,9 @@ stop_stuck(Config) ->
     ok = erlxc_drv:subscribe(C),
     stopped(C),
     ?assertNot(alive(Init) orelse alive(Monitor)),
-    ?assertEqual({exited, unknown}, event(C)),
-    gone(Config, C, Name).
+    ?assertEqual([{exited, {signal, 9}}, {state, <<"STOPPED">>}], [event(C), event(C)]),
+    gone(Config, C, Name),
+    ?assertMatch([_], [E || {erlxc, _, {exited, _} = E} <- mailbox()]). % its next life's
 
 veth() ->
     ["lxc.net.0.type = veth", "lxc.net.0.flags = up"].
@@ -456,6 +460,65 @@ stop_one_of_two(Config) ->
     ?assert(liblxc:destroy(D)),
     ok = erlxc_drv:stop(D),
     gone(Config, C, Name).
+
+%% Another user's process in the place of a monitor: what it says is believed by no call,
+%% and by none of those that come when the container does run.
+squatted(Config) ->
+    {C, Name} = defined(Config),
+    Victim = open_port({spawn_executable, nap(Config, Name)}, [{args, ["1000"]}]),
+    {os_pid, Pid} = erlang:port_info(Victim, os_pid),
+    Squatter = squat(Config, Name, [integer_to_list(Pid)]),
+    ok = erlxc_drv:subscribe(C),
+    [?assertEqual({F, timeout}, {F, element(2, raised(fun() -> apply(liblxc, F, [C | A]) end))})
+        || {F, A} <- [{state, []}, {init_pid, []}, {shutdown, [0]}, {reboot, []}, {freeze, []},
+            {get_cgroup_item, ["cpu.max"]}, {set_cgroup_item, ["cpu.max", "max"]}]],
+    {_, {returned, {error, {attach, timeout, _}}}} = raised(fun() -> erlxc:run(C, ["true"]) end),
+    {ok, Rows} = erlxc_shell:containers(C),
+    ?assertMatch([_], [R || #{name := N, state := unknown, pid := undefined} = R <- Rows,
+        N =:= Name]),
+    ok = erlxc_drv:unsubscribe(C),
+    ?assert(alive(Pid)),
+    signal(Squatter, "KILL"),
+    signal(Pid, "KILL"),
+    eventually(fun() -> is(<<"STOPPED">>, liblxc:state(C)) end, 5000),
+    Init = start(C),
+    ?assertEqual(Init, liblxc:init_pid(C)),
+    gone_after_stop(C).
+
+%% One that does not answer, and has the kernel's list of sockets say that another
+%% container's monitor is the one to be killed.
+squatted_silently(Config) ->
+    {C, Name} = defined(Config),
+    {D, Other} = defined(Config),
+    Init = start(D),
+    [Inode | _] = [I || L <- string:lexemes(sh("cat /proc/net/unix", []), "\n"),
+        [_, _, _, "00010000", _, _, I, "@" ++ Path] <- [string:lexemes(L, " ")],
+        string:find(Path, binary_to_list(Other)) =/= nomatch],
+    Squatter = squat(Config, Name, ["0", Inode]),
+    ?assert(liblxc:stop(C)),
+    ?assert(alive(Init)),
+    signal(Squatter, "KILL"),
+    gone_after_stop(D).
+
+squat(Config, Name, Args) ->
+    Port = open_port({spawn_executable, erlxc_test:probe("squat")}, [{line, 80},
+        {args, [filename:join([path(Config), Name, "command"]) | Args]}]),
+    receive {Port, {data, {eol, "ready"}}} -> ok end,
+    {os_pid, Pid} = erlang:port_info(Port, os_pid),
+    Pid.
+
+gone_after_stop(C) ->
+    ?assert(liblxc:stop(C)),
+    ?assertEqual(<<"STOPPED">>, liblxc:state(C)).
+
+%% Who would listen to its container's calls is told in time that the monitor is stuck.
+listen_stuck(Config) ->
+    {C, _, _, Monitor} = stuck(Config),
+    {Ms, Class} = raised(fun() -> erlxc_drv:call(C, seccomp_listen, [1000]) end),
+    ?assertEqual(timeout, Class),
+    among(4500, 9500, Ms),
+    signal(Monitor, "CONT"),
+    gone_after_stop(C).
 
 %% An init that ignores lxc.signal.stop is killed; its monitor does the rest itself, the
 %% hook post-stop too, and knows how init has ended.

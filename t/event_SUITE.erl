@@ -162,9 +162,9 @@ all(C, State) ->
 statuses(Config) ->
     {C, Name} = subscribed(Config),
     [begin
-        Init = shell_start(Config, Name, ["/bin/sh", "-c", Script]),
+        "" = lxc(Config, Name, start, ["-- /bin/sh -c ", Script]),
         until(C, <<"RUNNING">>),
-        Kill andalso signal(Init, "KILL"),
+        Kill andalso signal(liblxc:init_pid(C), "KILL"),
         ?assertEqual({Script, [{exited, Status} | stopping()]}, {Script, until(C, <<"STOPPED">>)})
     end || {Script, Kill, Status} <- [
         {"'sleep 0.3; exit 7'", false, {exit_status, 7}},

@@ -329,6 +329,7 @@ turmoil(Config, N, Seconds) ->
         async(fun() -> _ = rand:seed(exsss, Seed), act(Cs, End, #{}) end)
     end || K <- lists:seq(1, 10)],
     Counts = [await(R, (Seconds + 90) * 1000) || R <- Runs],
+    ?assertEqual([], [Raised || Raised <- Counts, not is_map(Raised)]),
     ct:pal("~p", [lists:foldl(fun(M, Sum) ->
         maps:merge_with(fun(_, A, B) -> A + B end, M, Sum)
     end, #{}, Counts)]),
@@ -368,7 +369,9 @@ act(Cs, End, Counts) ->
         true ->
             {C, _, _} = Spec = one_of(Cs),
             {Name, Do, Good} = one_of(actions(Spec)),
-            Result = Do(),
+            Result = try Do() catch Class:Reason:Stack ->
+                erlang:raise(Class, {Name, liblxc:name(C), Reason}, Stack)
+            end,
             Good(Result) orelse error({Name, Result, liblxc:last_error(C)}),
             Key = {Name, kind(Result)},
             act(Cs, End, maps:update_with(Key, fun(X) -> X + 1 end, 1, Counts));
@@ -435,6 +438,7 @@ calls() ->
 
 %% The port is killed at any moment of a call: two seconds later no process of the
 %% container is left, the next driver opens it, and destroy removes all that there is.
+%% What copies comes to its end first, and has the time for that.
 port_sigkill(Config) ->
     seeded(fun() ->
         Times = [{Call, how_long(Config, Call)} || Call <- calls()],
@@ -472,11 +476,15 @@ port_sigkill(Config, {Kind, _, Stays, _} = Call, Us) ->
     signal(Port, "KILL"),
     _ = await(Run, 5000),
     {Ms, _} = timed(fun() ->
-        try eventually(fun() -> none(lists:append([processes(N) || N <- Names])) end, 5000)
+        try eventually(fun() -> none(lists:append([processes(N) || N <- Names])) end, 10000)
         catch error:Left -> error({Kind, Us, Left})
         end
     end),
-    among(0, 2000, Ms),
+    Limit = case lists:member(Kind, [rename, clone, snapshot]) of
+        true -> 10000;
+        false -> 2000
+    end,
+    {Kind, Us, Ms, true} = {Kind, Us, Ms, Ms =< Limit},
     ?assert(lists:member(Digest, [digest(Config, N, Stays) || N <- Names])),
     [try removable(Config, N) catch E:R:S -> erlang:raise(E, {Kind, Us, R}, S) end
         || N <- Names],

@@ -34,7 +34,7 @@ cases() ->
         wait_forever, wait_for_start, wait_holds_up_nobody, wait_arguments, shutdown_zero,
         shutdown_clean, shutdown_ignored, shutdown_stopped, reboot, freeze, freeze_stopped,
         stop_frozen, rename, rename_failures, cgroup_items, cgroup_failures, interfaces,
-        ips, lists, lists_of_a_path, last_error_per_process,
+        ips, lists, lists_of_a_path, long_paths, last_error_per_process,
         many_callers, log_lines, seed_example].
 
 init_per_suite(Config) ->
@@ -450,9 +450,9 @@ wrong_arity(Config) ->
 %% written in Erlang upon the others.
 commands_are_exports(Config) ->
     {C, _} = undefined(Config),
-    Conveniences = [{attach_run_wait, 3}, {call, 4}, {clone, 5}, {create, 7}, {get_keys, 1},
-        {last_error, 1}, {list, 1}, {list, 2}, {list, 3}, {load_config, 1}, {save_config, 1},
-        {start, 1}],
+    Conveniences = [{attach_run_wait, 3}, {call, 4}, {clone, 5}, {clone, 6}, {clone, 9},
+        {create, 7}, {get_keys, 1}, {last_error, 1}, {list, 1}, {list, 2}, {list, 3},
+        {load_config, 1}, {save_config, 1}, {start, 1}],
     %% What erlxc calls is no function of liblxc.
     Streams = [{attach, 2}, {chroot_copy, 3}, {chroot_dir, 2}, {chroot_file, 3}, {console, 0},
         {console, 1}, {start, 3}, {stats, 0}, {survey, 1}],
@@ -976,6 +976,26 @@ lists_of_a_path(Config) ->
     Sorted = lists:sort(Names),
     ?assertEqual([Sorted, Sorted, []], [liblxc:list(C, T, Dir) || T <- [all, defined, active]]),
     ?assertEqual([], liblxc:list(C, all, tmp(Config, "nosuch"))).
+
+%% A monitor is found at its socket whether or not liblxc hashes the name of that, which
+%% it does from 106 bytes on.
+long_paths(Config) ->
+    [begin
+        Name = container(Config),
+        Length = Bytes - byte_size(<<"//command">>) - byte_size(Name),
+        Short = tmp(Config, "long"),
+        Dir = Short ++ lists:duplicate(Length - length(Short), $x),
+        ok = file:make_symlink(path(Config), Dir),
+        {ok, C} = erlxc_drv:start([{name, Name}, {path, Dir}, {progname, erlxc_test:program()}]),
+        Init = start(C),
+        ?assertEqual(<<"RUNNING">>, liblxc:state(C)),
+        signal(ppid(Init), "STOP"),
+        {Rows, _} = erlxc_drv:call(C, survey, [Dir]),
+        signal(ppid(Init), "CONT"),
+        ?assertMatch({Bytes, [#{state := unknown, pid := Init}]},
+            {Bytes, [R || #{name := N} = R <- Rows, N =:= Name]}),
+        ok = erlxc_drv:stop(C)
+    end || Bytes <- [104, 105, 106, 107]].
 
 %% --- callers ----------------------------------------------------------------------------
 
