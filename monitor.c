@@ -136,10 +136,12 @@ socket_at(
 {
 	const struct unix_diag_msg *m = NLMSG_DATA(head);
 	const size_t fixed = NLMSG_ALIGN(sizeof(*m));
-	const struct rtattr *attr = (const void *)((const char *)m + fixed);
+	const char *at = (const char *)m + fixed;
 	long left = (long)head->nlmsg_len - (long)NLMSG_LENGTH(fixed);
+	const struct rtattr *attr = (const void *)at;
 
-	for (; RTA_OK(attr, left); attr = RTA_NEXT(attr, left))
+	for (; RTA_OK(attr, left); left -= RTA_ALIGN(attr->rta_len),
+	     at += RTA_ALIGN(attr->rta_len), attr = (const void *)at)
 		if (attr->rta_type == UNIX_DIAG_NAME &&
 		    RTA_PAYLOAD(attr) == address &&
 		    memcmp(RTA_DATA(attr), a->sun_path, address) == 0)
@@ -167,18 +169,26 @@ monitor_socket(struct erlxc *x)
 	struct sockaddr_un a;
 	const size_t len = monitor_address(x->path, x->name, &a);
 	const size_t address = len - offsetof(struct sockaddr_un, sun_path);
-	struct nlmsghdr answer[2048], *head;
+	struct nlmsghdr answer[2048];
 	unsigned long inode = 0;
 	ssize_t n;
 
 	if (len == 0 || send(fd, &ask, sizeof(ask), 0) != sizeof(ask))
 		return 0;
 	while (inode == 0 && (n = recv(fd, answer, sizeof(answer), 0)) > 0)
-		for (head = answer; NLMSG_OK(head, n) && inode == 0;
-		     head = NLMSG_NEXT(head, n)) {
+		for (const char *at = (const char *)answer; inode == 0;) {
+			const struct nlmsghdr *head = (const void *)at;
+			const size_t size = NLMSG_OK(head, n)
+						? NLMSG_ALIGN(head->nlmsg_len)
+						: 0;
+
+			if (size == 0)
+				break;
 			if (head->nlmsg_type != SOCK_DIAG_BY_FAMILY)
 				return 0; /* the end, or an error */
 			inode = socket_at(head, &a, address);
+			at += size;
+			n -= (ssize_t)size;
 		}
 	return inode;
 }
