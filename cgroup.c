@@ -336,9 +336,10 @@ sweep_once(const char *name)
  * until the kernel is done with its mounts: seconds, when that is busy.
  */
 void
-cgroup_sweep(const char *name)
+cgroup_sweep(const char *name, bool busy)
 {
-	for (int turn = 0; turn < PURGE_TURNS && sweep_once(name); turn++)
+	for (int turn = 0; turn < PURGE_TURNS && sweep_once(name) && busy;
+	     turn++)
 		usleep(TURN_US);
 }
 

@@ -730,8 +730,8 @@ void cgroup_purge(const char *cgroups);
 
 /* Removes the cgroups that liblxc makes for a container of that name, when they
  * are empty: for one whose monitor was killed before it was in them. Nobody may
- * start it meanwhile. */
-void cgroup_sweep(const char *name);
+ * start it meanwhile. `busy`: waits for those that something is dying in. */
+void cgroup_sweep(const char *name, bool busy);
 
 /* Cuts "ID:CONTROLLERS:PATH" up, a line of that. Returns the controllers, NULL:
  * it is none. */

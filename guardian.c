@@ -28,7 +28,7 @@
 
 #include "erlxc.h"
 
-#define CLAIM_MS 10000   /* for who died with a monitor */
+#define CLAIM_MS 2000    /* for who died with a monitor */
 #define DISCARD_MS 60000 /* for destroying a container unattended */
 
 enum { TASK, WATCH, DOWN, CHILDREN };
@@ -89,15 +89,17 @@ guardian_force(struct guardian *g)
 static void
 guardian_clean(int ms)
 {
-	int place;
+	const bool locked = op_lock(x);
+	const int place = monitor_claim(x, ms);
 
-	op_lock(x);
-	place = monitor_claim(x, ms);
-	if (place < 0)
+	if (place < 0) {
+		if (locked) /* empty ones: nobody is about to enter them */
+			cgroup_sweep(x->name, false);
 		return;
+	}
 	if (x->ward != NULL)
 		cgroup_purge(x->ward->cgroups);
-	cgroup_sweep(x->name);
+	cgroup_sweep(x->name, true);
 	close(place);
 }
 

@@ -203,8 +203,8 @@ progress_of_debian(Config) ->
 same_results(Config) ->
     {C, Name} = defined(Config),
     [?assertEqual({F, apply(liblxc, F, [C | A])}, {F, liblxc:call(C, F, A, #{timeout => 5000})})
-        || {F, A} <- [{name, []}, {state, []}, {version, []}, {commands, []}, {list, []},
-            {list, [all, path(Config)]}, {get_keys, []}, {get_keys, ["lxc.net"]},
+        || {F, A} <- [{name, []}, {state, []}, {version, []}, {commands, []},
+            {list, [all, tmp(Config, "")]}, {get_keys, []}, {get_keys, ["lxc.net"]},
             {get_config_item, ["lxc.uts.name"]}, {get_config_item, ["lxc.bogus"]},
             {get_cgroup_item, ["pids.current"]}, {wait, ["RUNNING", 0]}, {wait, ["RUNNING", 1]},
             {init_pid, []}, {set_config_item, ["lxc.bogus", "1"]}, {stop, []}]],

@@ -695,11 +695,12 @@ caught(Config, _, _, {hook, _}) ->
     Hook = proplists:get_value(hook, Config),
     ok = file:write_file(<<Hook/binary, ".mark">>, ""),
     fun() -> file:delete(<<Hook/binary, ".mark">>) end;
-%% A shell that kills what the port forks, as soon as that is there.
+%% A shell that kills what the port forks, as soon as that is there; it ends with the
+%% port, whose number may be another process's then.
 caught(_, _, C, found) ->
     #{os_pid := Port} = erlxc_drv:info(C),
-    Loop = io_lib:format("while :; do read c </proc/~b/task/~b/children;"
-        " [ -z \"$c\" ] || kill -SEGV $c; done 2>/dev/null", [Port, Port]),
+    Loop = io_lib:format("while read c </proc/~b/task/~b/children || [ -d /proc/~b ]; do"
+        " [ -z \"$c\" ] || kill -SEGV $c; done 2>/dev/null", [Port, Port, Port]),
     Hunter = open_port({spawn_executable, "/bin/sh"}, [{args, ["-c", lists:flatten(Loop)]}]),
     {os_pid, Pid} = erlang:port_info(Hunter, os_pid),
     fun() -> signal(Pid, "KILL") end.
