@@ -29,6 +29,7 @@
 #include "erlxc.h"
 
 #define CLAIM_MS 2000    /* for who died with a monitor */
+#define STARTER_MS 10    /* to a look at whether the starter has ended */
 #define DISCARD_MS 60000 /* for destroying a container unattended */
 
 enum { TASK, WATCH, DOWN, CHILDREN };
@@ -397,12 +398,13 @@ starter_main(struct erlxc *erlxc, int fd, const struct request *req)
 		call_run(x, fd, req);
 		_exit(x->failed);
 	}
+	prctl(PR_SET_PDEATHSIG, 0); /* the port may end once it has an answer */
 	op_lock_open(x);
-	while (waitpid(pid, &status, 0) < 0 && errno == EINTR)
-		;
-	if (WIFSIGNALED(status))
+	while (waitpid(pid, &status, WNOHANG) == 0)
+		if (polled(fd, 0, STARTER_MS))
+			kill(pid, SIGKILL); /* it has ended before */
+	if (WIFSIGNALED(status) && !polled(fd, 0, 0))
 		kill(getpid(), WTERMSIG(status));
-	prctl(PR_SET_PDEATHSIG, 0); /* the port may end now, this goes on */
 	guardian_clean(status != 0 ? CLAIM_MS : 0);
 	_exit(WEXITSTATUS(status));
 }
