@@ -1328,8 +1328,9 @@ op_notify_fd(struct erlxc *x)
 		    strverscmp(lxc.lxc_get_version(), "4.0.5") >= 0)
 			fd = c->seccomp_notify_fd_active(c);
 #endif
-		/* Its profile does not, unless it is another init by now. */
-		if (fd < 0 && i >= 5 && x->init.pid > 0 && ns_same(&x->init))
+		/* Its profile does not, unless it reboots: then it has. */
+		if (fd < 0 && i >= 5 && monitor.pid <= 0 && x->init.pid > 0 &&
+		    ns_same(&x->init))
 			break;
 	}
 	op_deadline(-1, 0);

@@ -397,8 +397,9 @@ top_in_shell(Config) ->
     {At, _} = binary:match(Text, Busy),
     {After, _} = binary:match(Text, Idle),
     ?assert(At < After),
-    {match, [Percent]} = re:run(Text, <<Busy/binary, " +RUNNING +[0-9]+ +[0-9.]+[KM] +([0-9]+\\.?[0-9]*) ">>,
-        [{capture, [1], binary}]),
+    %% A long name has a line of its own.
+    Row = <<Busy/binary, ".{1,20}?RUNNING +[0-9]+ +[0-9.]+[KM] +([0-9]+\\.?[0-9]*) ">>,
+    {match, [Percent]} = re:run(Text, Row, [dotall, {capture, [1], binary}]),
     ?assert(binary_to_integer(hd(binary:split(Percent, <<".">>))) > 10),
     type(Erl, "\n"),
     shown(Erl, "2> "),
