@@ -383,8 +383,8 @@ guardian_main(struct erlxc *erlxc, int fd, const struct request *req)
 /*
  * The starter of a daemonized container: a job's process, which lives until the
  * container runs or has failed to, and another one below it that has liblxc
- * start it. That one liblxc puts into its monitor's cgroups, which the monitor
- * then cannot remove if its container ends first.
+ * start it. That one liblxc puts into its monitor's cgroups, so that the monitor
+ * of a start that fails cannot remove them.
  */
 void
 starter_main(struct erlxc *erlxc, int fd, const struct request *req)
@@ -405,7 +405,8 @@ starter_main(struct erlxc *erlxc, int fd, const struct request *req)
 			kill(pid, SIGKILL); /* it has ended before */
 	if (WIFSIGNALED(status) && !polled(fd, 0, 0))
 		kill(getpid(), WTERMSIG(status));
-	guardian_clean(status != 0 ? CLAIM_MS : 0);
+	if (status != 0)
+		guardian_clean(CLAIM_MS);
 	_exit(WEXITSTATUS(status));
 }
 

@@ -1138,6 +1138,7 @@ op_start(struct call *call, struct lxc_container *c)
 {
 	struct ward *ward = call->x->ward;
 	pid_t init = 0;
+	int place;
 	bool ok;
 
 	op_deadline(QUERY_TIMEOUT_MS, WORKER_TIMEOUT);
@@ -1152,6 +1153,10 @@ op_start(struct call *call, struct lxc_container *c)
 	c->want_daemonize(c, ward == NULL);
 	if (ward != NULL) /* it would close our answer; all close in exec */
 		c->want_close_all_fds(c, false);
+	/* Of a container that has just stopped the monitor may be there still. */
+	place = monitor_claim(call->x, LOCK_WAIT_MS);
+	if (place >= 0)
+		close(place);
 	if (ward != NULL)
 		ward->tried = now_ms();
 	ok = c->start(c, call->number, call->argv.v);

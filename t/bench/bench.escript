@@ -28,6 +28,8 @@ main(Args) ->
         template(Dir),
         [Run(Dir) || {Name, Run} <- Rows, Args =:= [] orelse lists:member(Name, Args)]
     after
+        %% The bindings' containers and lxc-start's leave some, which are empty.
+        os:cmd("rmdir /sys/fs/cgroup/*/lxc.monitor.{c,restarted,state,weighed}*"),
         os:cmd("rm -rf --one-file-system " ++ Dir ++ " /run/lxc/lock" ++ Dir)
     end.
 
@@ -109,6 +111,7 @@ weigh(Dir, Name, Prepare) ->
     ok = Prepare(Dir, Name),
     C = driver(Dir, Name, [{type, permanent}]),
     State = liblxc:state(C),
+    receive after 100 -> ok end, % idle
     A = pss(port_pid(C)),
     ok = erlxc_drv:stop(C),
     Hold = open_port({spawn_executable, "/usr/bin/python3"},
