@@ -398,7 +398,7 @@ top_in_shell(Config) ->
     {After, _} = binary:match(Text, Idle),
     ?assert(At < After),
     %% A long name has a line of its own.
-    Row = <<Busy/binary, ".{1,20}?RUNNING +[0-9]+ +[0-9.]+[KM] +([0-9]+\\.?[0-9]*) ">>,
+    Row = <<Busy/binary, ".{1,80}?RUNNING +[0-9]+ +[0-9.]+[KM] +([0-9]+\\.?[0-9]*) ">>,
     {match, [Percent]} = re:run(Text, Row, [dotall, {capture, [1], binary}]),
     ?assert(binary_to_integer(hd(binary:split(Percent, <<".">>))) > 10),
     type(Erl, "\n"),
